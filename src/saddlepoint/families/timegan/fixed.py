@@ -15,11 +15,11 @@ from torch import Tensor
 from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.families.timegan.config import TimeGANConfig
 from saddlepoint.families.timegan.game import Game, Windows
-from saddlepoint.family import Batch, Context, DataStats, OptimizerSpec, Phase, Simultaneous, Stage, Terms
+from saddlepoint.family import EXAMPLES, Batch, Context, DataStats, OptimizerSpec, Phase, Simultaneous, Stage, Terms
 from saddlepoint.family.optimizers import two_players
 from saddlepoint.family.options import penalty_due
 from saddlepoint.nn.categories import on_circle
-from saddlepoint.nn.recurrent import Steps
+from saddlepoint.nn.recurrent import Steps, affine
 from saddlepoint.nn.windows import Coordinates, Critic, Part, beside, repeated
 from saddlepoint.objectives.losses import generator_loss_along
 from saddlepoint.objectives.penalties import penalised, slopes
@@ -45,9 +45,12 @@ class Fixed(Simultaneous, Game):
         """Make coordinates, G and the critic."""
         c, k, n, g, told = self.config, self.static, self.numbers, self.groups.features, 2 * self.known
         self.coordinates = Coordinates(n)
+        if self.anchored:
+            self.starts: Tensor  # the first two steps of training windows
+            self.register_buffer("starts", torch.zeros(EXAMPLES, 2, n))
         self.generator = Part(
-            c.width, c.cell, (self.latents + told, 2 * n + g), (k, k), layers=c.layers, classes=self.classes,
-            squashed=False, own=True,
+            c.width, c.cell, (self.latents + told + n * self.anchored, 2 * n + g), (k, k), layers=c.layers,
+            classes=self.classes, squashed=False, own=True,
         )  # fmt: skip
         # The critic sees levels and increments, categories, static features, the calendar, and where a window ends.
         self.discriminator = Critic(
@@ -63,9 +66,10 @@ class Fixed(Simultaneous, Game):
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
         c, data = self.config, self.read(batch.x, batch.labels)
-        # A sample is of the time of the real window that it is paired with, and as long.
+        # A sample is of the time of the real window that it is paired with, as long, and begins where it does.
         z, noise = self.told(self._latents(len(batch), ctx.generator), data.calendar)
-        real, fake = self._seen(data.x, data), self._seen(self._made(z, noise, data.labels), data)
+        start = data.x[:1, : self.numbers] if self.anchored else None
+        real, fake = self._seen(data.x, data), self._seen(self._made(z, noise, data.labels, start), data)
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (time, channel, 2 batch)
         pairs, labels = beside(real, fake.detach()), repeated(2, data.labels)[0]
@@ -84,13 +88,20 @@ class Fixed(Simultaneous, Game):
 
     def windows(self, z: Steps, noise: Steps, given: Windows) -> Steps:
         """Return G's windows, clipped to [0, 1]: no sigmoid keeps them there."""
-        return self._made(z, noise, given.labels).clamp(0, 1)
+        start = given.x[:1, given.x.shape[1] - self.numbers :] if self.anchored else None
+        return self._made(z, noise, given.labels, start).clamp(0, 1)
 
-    def _made(self, z: Steps, noise: Steps, labels: Tensor | None) -> Steps:
+    def _made(self, z: Steps, noise: Steps, labels: Tensor | None, start: Steps | None) -> Steps:
         # In the data's units, with categories drawn: (time, feature, batch) without calendar.
+        if start is not None:
+            place = affine(start - self.coordinates.mean, self.coordinates.level).expand(len(z), -1, -1)
+            z = torch.cat([z[:, : z.shape[1] - self.static], place, z[:, z.shape[1] - self.static :]], 1)
         found = self.generator(z, labels)
         levels, logits, static = found.split((2 * self.numbers, self.groups.features, self.static), 1)
-        return self.groups.drawn(self.coordinates.back(levels), logits, static, noise)
+        numbers = self.coordinates.back(levels)
+        if start is not None:
+            numbers = numbers - numbers[:1] + start
+        return self.groups.drawn(numbers, logits, static, noise)
 
     def _seen(self, x: Steps, data: Windows) -> Steps:
         # What the critic sees of windows: nothing after their ends but that they have ended.
@@ -107,9 +118,31 @@ class Fixed(Simultaneous, Game):
         self.generator.draw(generator, glorot=False)
         self.discriminator.draw(generator)
 
+    @property
+    def anchored(self) -> bool:
+        """Whether windows begin where windows of the data begin."""
+        return self.config.start == "data" and self.numbers > 0
+
+    @property
+    def remembers(self) -> bool:
+        """Whether inputs carry more of training windows than how long they are."""
+        return self.anchored or super().remembers
+
+    def remembered(self, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Return where windows begin, somewhere between the first two steps of a training window; and the calendar."""
+        if not self.anchored:
+            return super().remembered(chosen, generator)
+        first, second = self.starts.to(chosen.device)[chosen].unbind(1)
+        share = torch.rand(len(chosen), 1, generator=generator, device=chosen.device)
+        start = torch.lerp(first, second, share)[:, None].expand(-1, self.data.shape[0], -1)
+        return [start, *super().remembered(chosen, generator)]
+
     def prepare(self, stats: DataStats) -> None:
         super().prepare(stats)
         self.coordinates.fit(stats.examples[:, :, : self.numbers].permute(1, 2, 0))
+        if self.anchored:
+            rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples), :2, : self.numbers]
+            self.starts.copy_(torch.where(rows.isfinite(), rows, rows[:, :1]))
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,)."""
