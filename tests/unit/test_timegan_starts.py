@@ -12,6 +12,7 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.families.timegan import TimeGAN
+from saddlepoint.families.timegan.fixed import LEAST_SIZE
 from saddlepoint.families.timegan.game import Windows
 from saddlepoint.family import DataSpec, DataStats, build_family
 from saddlepoint.family.capabilities import prepare
@@ -68,11 +69,38 @@ def test_training_pairs_a_window_with_a_sample_that_begins_with_it() -> None:
     family = family_of(rows)
     real = rows[:5].permute(1, 2, 0)  # (time, feature, batch)
     z, noise = family.told(family._latents(5, stream("cpu", 1)), real.new_zeros(TIME, 0, 5))
-    made = family._made(z, noise, None, real[:1])  # type: ignore[attr-defined]
+    place = family._place(family.read(rows[:5], None))  # type: ignore[attr-defined]
+    assert torch.equal(place[0, :2], real[0])
+    made = family._made(z, noise, None, place)  # type: ignore[attr-defined]
     torch.testing.assert_close(made[0], real[0])
-    other = family._made(z, noise, None, real[:1] + 0.1)  # type: ignore[attr-defined]
-    torch.testing.assert_close(other[0], real[0] + 0.1)
-    assert not torch.allclose(other - other[:1], made - made[:1], atol=1e-6), "G is told where it begins"
+    for part, word in ((slice(0, 2), "where it begins"), (slice(2, 4), "how large its increments are")):
+        other = place.clone()
+        other[:, part] += 0.1
+        moved = family._made(z, noise, None, other)  # type: ignore[attr-defined]
+        torch.testing.assert_close(moved[0], other[0, :2])
+        assert not torch.allclose(moved - moved[:1], made - made[:1], atol=1e-6), f"G is not told {word}"
+
+
+def test_the_size_of_increments_is_that_of_the_axes() -> None:
+    """The mean of |N(0, 1)| is sqrt(2 / pi); of a window with twice the increments it is twice that."""
+    steps = torch.randn(400, 60, 2, generator=stream("cpu", "steps"))
+    rows = torch.cat([steps, 2 * steps]).cumsum(1)
+    family = build_family("timegan", ANCHORED, DataSpec("sequence", (60, 2), rows=800))
+    prepare(family, DataStats(rows.mean(0), rows.std(0), rows))
+    place = family._place(family.read(rows, None))  # type: ignore[attr-defined]
+    sizes = place[0, 2:].exp() - LEAST_SIZE
+    unit = (2 / torch.pi) ** 0.5 / 2.5**0.5  # the axes have unit variance over both kinds: (1 + 4) / 2
+    assert sizes[:, :400].mean() == pytest.approx(unit, rel=0.02)
+    torch.testing.assert_close(sizes[:, 400:], 2 * sizes[:, :400])
+
+
+def test_the_critic_is_told_what_a_sample_was_to_be() -> None:
+    rows = rows_of()
+    family = family_of(rows)
+    data = family.read(rows, None)
+    place = family._place(data)  # type: ignore[attr-defined]
+    seen = family._seen(data.x, data, place)  # type: ignore[attr-defined]
+    assert torch.equal(seen[:, 4:6], place[:, 2:].expand(TIME, -1, -1))
 
 
 def test_start_and_calendar_are_of_one_training_window() -> None:
@@ -81,7 +109,7 @@ def test_start_and_calendar_are_of_one_training_window() -> None:
     phases = torch.arange(8.0)[:, None, None].expand(8, TIME, 1) / 8
     family = family_of(torch.cat([numbers, phases], 2), known=1)
     inputs = family.sample_inputs(300, stream("cpu", "z"))
-    start, told = inputs[:, 0, -2], inputs[:, :, -1]
+    start, told = inputs[:, 0, -3], inputs[:, :, -1]  # then the size of increments, then the phase
     assert (told == told[:, :1]).all()
     source = (8 * told[:, 0]).round().long()
     assert ((start >= numbers[source, 0, 0]) & (start <= numbers[source, 1, 0])).all()

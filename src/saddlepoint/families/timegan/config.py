@@ -25,7 +25,8 @@ class TimeGANConfig(FamilyConfig):
     )
     start: str = option(
         "learned",
-        "where windows begin (fixed space): G learns it, or they begin where windows of the data do, which G is told",
+        "where windows begin, and how large their increments are (fixed space): G learns it, or is given those of "
+        "windows of the data",
         choices=("learned", "data"),
     )
     width: int = option(24, "hidden units of every recurrent layer, and dimensions of the learned space")
