@@ -140,13 +140,15 @@ __all__ = [  # noqa: RUF022 - in the order in which people meet them
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import public names when they are first used, so that `import saddlepoint` costs nothing."""
-    if name in _HOMES:
-        import importlib
+if not TYPE_CHECKING:  # whoever checks types would take any name for one of ours
 
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'saddlepoint' has no attribute '{name}'")
+    def __getattr__(name: str) -> Any:
+        """Import public names when they are first used, so that `import saddlepoint` costs nothing."""
+        if name in _HOMES:
+            import importlib
+
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'saddlepoint' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

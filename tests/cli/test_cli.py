@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint.cli import main, waiting
+from saddlepoint.cli import main
+from saddlepoint.core import waiting
 from tests.unit.data_helpers import pictures, write_folder
 
 Command = Callable[..., tuple[int, str, str]]

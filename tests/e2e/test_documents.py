@@ -37,9 +37,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_COMMANDS = {
-    ("own-pictures.md", "from saddlepoint.run.samples.editing"): "test_editing.py and test_dragging.py do it",
+    ("own-pictures.md", "import saddlepoint"): "test_editing.py and test_dragging.py do it",
     ("python.md", "import itertools"): "the hub, which test_python_habits.py stands in for",
     ("sweeps.md", "import saddlepoint"): "twenty trainings; test_sweeps.py has them",
+    ("sweeps.md", "from pathlib import Path"): "a program for Ray Tune, which test_sweep_recipes.py carries out",
+    ("sweeps.md", "#!/bin/bash"): "a script for SLURM; test_sweep_recipes.py reads it",
     ("taxonomy.md", "generative models"): "the tree",
     ("sweeps.md", "for worker in 1 2 3 4"): "several workers, which test_sweep_workers.py has",
     ("performance.md", "python benchmarks/gpu.py run"): "minutes of a GPU",

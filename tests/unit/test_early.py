@@ -47,7 +47,7 @@ def test_the_line_of_progress_names_a_stage_before_the_last(
 ) -> None:
     for step, there in ((40, True), (4000, False)):
         display = Display(Settings(seconds=60.0))
-        display._stages = STAGES
+        display.pace.stages = tuple(STAGES)
         display.tick(Progress(step, 16 * step), 1.0, dict)
         assert ("stage 1 of 3, embedding, step 40 of 3,000" in capsys.readouterr().err) is there
 

@@ -19,6 +19,7 @@ from huggingface_hub import ModelCard
 
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.data.sources import hub as sources
 from saddlepoint.evaluation import kept_report
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.export import export_run
@@ -150,15 +151,23 @@ def test_no_path_of_this_machine_goes_out(run: Run, tmp_path: Path) -> None:
         assert str(tmp_path).encode() not in path.read_bytes(), path.name
 
 
-def test_refusals_of_the_hub_are_told(run: Run, hub: type[StandIn], tmp_path: Path) -> None:
+def test_refusals_of_the_hub_are_told(
+    run: Run, hub: type[StandIn], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.token = "another"
     folder = export_run(run, "hub", tmp_path / "out")
     with pytest.raises(ConfigError, match="hf auth login"):
         push(folder, "me/digits")
     with pytest.raises(ConfigError, match="OWNER/NAME"):
         push(folder, "digits")
-    with pytest.raises(CheckpointError, match="cannot be loaded from the hub"):
+    with pytest.raises(CheckpointError, match=r"cannot be loaded from the hub .*; check the id"):
         saddlepoint.load("hf:me/nothing")
+    monkeypatch.setattr(sources, "unreachable", lambda: "no answer within 2.5 s")
+    with pytest.raises(CheckpointError, match=r"the hub does not answer \(no answer within 2.5 s\)"):
+        saddlepoint.from_pretrained("me/nothing")
+    monkeypatch.setattr(sources, "offline", lambda: True)
+    with pytest.raises(ConfigError, match="HF_HUB_OFFLINE is set"):
+        push(folder, "me/digits")
     with pytest.raises(CheckpointError, match="is not a hub id"):
         saddlepoint.load("hf:../../etc/passwd")
 

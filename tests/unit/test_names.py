@@ -27,10 +27,10 @@ from PIL import Image
 
 import saddlepoint
 from saddlepoint.cli import tables
-from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.cli.display import Display, Measuring
-from saddlepoint.cli.waiting import StatusLine
+from saddlepoint.core.console import LiteralConsole, strong
 from saddlepoint.core.errors import ConfigError, DataError, SaddlepointError, suggest
+from saddlepoint.core.waiting import StatusLine
 from saddlepoint.data import OpenQuestion, Reading
 from saddlepoint.engine.settings import Settings
 from saddlepoint.evaluation import Report
@@ -336,7 +336,7 @@ def _training_line(odd: str) -> None:
         shown.say(odd)
         shown.warn(odd)
         shown._bar.start()
-        shown._verdict = odd
+        shown.pace.verdict = odd
         shown.tick(Progress(1, 16), 1.0, dict)
 
 
@@ -357,8 +357,8 @@ def _python_line(odd: str) -> None:
     line = Line(Settings(seed=0, steps=1))
     line.say(odd)
     line.warn(odd)
-    line.verdict = odd
-    line._show(odd)
+    line.pace.verdict = odd
+    line.tick(Progress(1, 16), 1.0, dict)
 
 
 def test_a_run_prints_as_lines_of_its_own(run: Run, place: Path) -> None:
@@ -532,14 +532,14 @@ SHOWN_BY = {
         "core/templates.py": "what a template of HTML made, for another one",
         "evaluation/report/page.py": "a diagram as SVG, by matplotlib",
     },
-    "rich.console": {"cli/console.py": "the one console"},
+    "rich.console": {"core/console.py": "the one console"},
     "rich.markup": {},
 }
 """What makes text harmless, or shows it, in a way of its own; and where it may."""
 
 CALLS = {
     "typer.echo": {"cli/options.py": "tell, say_aside and complain, which look at every line"},
-    "print": {"cli/tables.py": "folded lines, looked at", "cli/display.py": "a line of training, looked at"},
+    "print": {"cli/tables.py": "folded lines, looked at"},
     "ui.markdown": {},
     "ui.run_javascript": {},
     "ui.restructured_text": {},

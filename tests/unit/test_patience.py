@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 import saddlepoint
-from saddlepoint.cli import waiting
-from saddlepoint.cli.waiting import StatusLine, sentence
+from saddlepoint.core import waiting
 from saddlepoint.core.progress import counted, heard_by, told
+from saddlepoint.core.waiting import StatusLine, sentence
 from saddlepoint.data import inspect_source
 from tests.unit.data_helpers import pictures, write_folder
 

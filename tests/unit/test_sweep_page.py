@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from saddlepoint.core.errors import CheckpointError
+from saddlepoint.figures import trials
 from saddlepoint.run.sweeps.summary import read_summary, sweeps_in
 
 KEPT: dict[str, Any] = {
@@ -41,7 +42,27 @@ def test_a_summary_is_read_and_drawn(tmp_path: Path) -> None:
     picture = found.picture()
     assert picture.width > 2 * picture.height
     assert read_summary(kept(tmp_path, best=None, winner=None)).winner == ()
+    # Two workers began one at once, which was never trained: numbers are no places.
+    last = {**KEPT["trials"][2], "number": 4}
+    found = read_summary(kept(tmp_path, trials=[*KEPT["trials"][:2], last], best={"number": 4}))
+    assert (found.best, found.trials[2].number) == (4, 4)
     assert sweeps_in(tmp_path / "nowhere") == []
+
+
+def test_trials_at_work_are_no_crosses(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = list[tuple[int, str]]()
+    kept_mark = trials._mark
+
+    def mark(panel: Any, value: Any, trial: trials.Point, above: float, best: bool) -> None:
+        drawn.append((trial.number, trial.state))
+        assert best is (trial.number == 3)
+        kept_mark(panel, value, trial, above, best)
+
+    monkeypatch.setattr(trials, "_mark", mark)
+    states = {0: "complete", 1: "running", 2: "pruned", 3: "complete"}
+    points = [trials.Point(n, {"lr": 0.1}, 1.0 / (1 + n) if s == "complete" else None, s) for n, s in states.items()]
+    trials.draw_trials(points, ["lr=0.01..1:log"], "distance", 3)
+    assert drawn == [(0, "complete"), (2, "pruned"), (3, "complete")] * 2
 
 
 @pytest.mark.parametrize(
@@ -73,6 +94,8 @@ def test_the_page_shows_them(tmp_path: Path) -> None:
         page = client.get("/sweeps").text
         for word in (folder.name, "0.75", "0.25 to 0.75", "2 of 3 trials are complete", "data:image/png"):
             assert word in page, word
+        kept(tmp_path, trials=[*KEPT["trials"], {"number": 3, "state": "running", "values": {}, "figure": None}])
+        assert "2 of 4 trials are complete; 1 is at work, or" in client.get("/sweeps").text
         (folder / "summary.json").write_text("{")
         assert "cannot be read" in client.get("/sweeps").text
         assert client.get("/").status_code == 200

@@ -14,6 +14,7 @@ from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.gan import GAN
+from saddlepoint.run.sweeps import store as stores
 from saddlepoint.run.sweeps import sweep as sweeping
 from saddlepoint.run.sweeps.space import Dimension, options_of, read_over
 from saddlepoint.run.sweeps.store import Store, best_of
@@ -121,6 +122,37 @@ def test_a_sweep_that_stopped_draws_what_it_would_have_drawn(tmp_path: Path) -> 
     assert best is not None
     assert best.figure == min(abs(np.log10(values["lr"]) + 2) for values in whole)
     assert best.about == {"seconds": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("said", "opens"),
+    [
+        ('duplicate key value violates unique constraint "pg_type_typname_nsp_index"', True),
+        ("table studies already exists", True),
+        ("connection refused", False),
+    ],
+)
+def test_two_workers_may_make_a_store_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, opens: bool
+) -> None:
+    import optuna
+
+    first, calls = optuna.create_study, list[int]()
+
+    def made(**asked: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError(said)  # what PostgreSQL and SQLite say of the tables that the other worker has just made
+        return first(**asked)
+
+    monkeypatch.setattr(optuna, "create_study", made)
+    monkeypatch.setattr(stores, "_PAUSE", 0.0)
+    if opens:
+        assert len(worked(store(tmp_path, 2))) == 2
+    else:
+        with pytest.raises(ConfigError, match="cannot be opened: connection refused; it must be a URL"):
+            store(tmp_path, 2, url="sqlite:///x")
+        assert len(calls) == 1
 
 
 @pytest.mark.parametrize("url", [None, "sqlite:///{}/store.db"])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import saddlepoint
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.run.trackers.opening import opened
 from saddlepoint.run.trackers.tracker import Destination
 
@@ -83,6 +84,20 @@ def test_wandb_keeps_one_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyP
     numbers = [item["_step"] for item in items]
     assert numbers == sorted(set(numbers)), "no row has the number of another, which would be dropped"
     assert sum("samples.path" in item for item in items) == 12
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    wandb.teardown()
+    monkeypatch.setattr(wandb.util, "prompt_choices", lambda *asked, **more: pytest.fail("a thread asked something"))
+    with pytest.raises(ConfigError, match="nobody is logged in: wandb login, or WANDB_MODE=offline"):
+        opened("wandb", Destination(tmp_path))
+    wandb.teardown()
 
 
 def records(path: Path) -> list[dict[str, Any]]:

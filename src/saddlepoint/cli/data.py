@@ -18,7 +18,7 @@ def data_list() -> None:
     """List the data sets known by name, and where each would come from now."""
     from rich.table import Table
 
-    from saddlepoint.cli.console import LiteralConsole
+    from saddlepoint.core.console import LiteralConsole
     from saddlepoint.data import list_datasets
 
     table = Table("name", "rows", "shape", "from", "licence", "what", box=None)

@@ -111,4 +111,5 @@ def _tell(found: Sweep, as_json: bool) -> None:
         say_aside("interrupted; saved. The same command goes on")
         raise typer.Exit(INTERRUPTED)
     if found.at_work:
-        say_aside(f"{found.at_work} trials are at work elsewhere; who ends the last one trains the winner")
+        trials = "1 trial is" if found.at_work == 1 else f"{found.at_work} trials are"
+        say_aside(f"{trials} at work elsewhere; who ends the last one trains the winner")

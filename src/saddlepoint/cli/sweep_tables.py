@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.cli.options import tell
+from saddlepoint.core.console import LiteralConsole, strong
 from saddlepoint.evaluation import ARROWS
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def _counts(trials: tuple[Trial, ...]) -> str:
 
 def _print_winner(winner: Winner) -> None:
     """Print the figures of the winner on held-out rows."""
-    tell(f"winner:   trial {winner.trial}, trained again with {len(winner.runs)} other seeds, on held-out rows:")
+    seeds = "another seed" if len(winner.runs) == 1 else f"{len(winner.runs)} other seeds"
+    tell(f"winner:   trial {winner.trial}, trained again with {seeds}, on held-out rows:")
     table = Table("protocol", "figure", "mean", "95% interval over seeds", "held-out rows", box=None)
     for figure in winner.figures:
         interval = "" if figure.interval is None else f"[{figure.interval[0]:.4g}, {figure.interval[1]:.4g}]"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.core.config import describe
+from saddlepoint.core.console import LiteralConsole, strong
 from saddlepoint.core.progress import duration
 from saddlepoint.core.quoting import for_shell, for_terminal
 from saddlepoint.data import Inspection

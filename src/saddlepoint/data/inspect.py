@@ -14,6 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.data import catalogue, in_memory, names
 from saddlepoint.data.dataset import Dataset
@@ -105,6 +106,7 @@ class _Seen:
         return sum(of == kind for _, _, of in self.pairs)
 
 
+@logged
 def inspect_source(source: Any, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
@@ -171,6 +173,7 @@ def _open(source: str, options: Options, say: Say | None) -> Source:
     return find_path(source, options)
 
 
+@logged
 def find_copies(source: str, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Copies:
     """Look for pictures of a data set that look the same; see `duplicates.write_pairs` for a table of them.
 

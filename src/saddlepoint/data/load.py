@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.data import cache, in_memory
 from saddlepoint.data.catalogue import KNOWN
@@ -28,6 +29,7 @@ from saddlepoint.data.sources.paths import path_key, path_source
 from saddlepoint.data.sources.tfd import split_path
 
 
+@logged
 def load_dataset(source: Any, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 

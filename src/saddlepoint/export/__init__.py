@@ -9,6 +9,7 @@ from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.files import hidden_beside
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.run.run import Run, load
 
@@ -16,6 +17,7 @@ FORMATS = ("onnx", "safetensors", "hub", "web")
 """What `export_run` can make."""
 
 
+@logged
 def export_run(
     run: Run | str | Path,
     kind: str = "onnx",

@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
-from saddlepoint.data.sources.hub import no_progress_bars, reason_of
+from saddlepoint.data.sources.hub import no_progress_bars, reason_of, way_out
 from saddlepoint.export import export_run
 from saddlepoint.export.card import REPOSITORY
 from saddlepoint.run.run import Run
@@ -40,10 +41,8 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
                 repo_id=repository, folder_path=folder, allow_patterns=list(FILES), commit_message="Export of a run"
             )
     except Exception as error:  # of many kinds
-        raise ConfigError(
-            f"'{repository}' cannot be uploaded ({reason_of(error)}); log in with `hf auth login`, and check that "
-            "you may write there"
-        ) from error
+        way = way_out("log in with `hf auth login`, and check that you may write there")
+        raise ConfigError(f"'{repository}' cannot be uploaded ({reason_of(error)}); {way}") from error
     return address
 
 
@@ -52,6 +51,7 @@ def _refuse_other_name(repository: str) -> None:
         raise ConfigError(f"the repository is '{repository}', but it must be OWNER/NAME")
 
 
+@logged
 def push_to_hub(run: Run | str | Path, repository: str, *, private: bool = False, say: Say = lambda line: None) -> str:
     """Upload a run's generator with a model card to the Hugging Face hub, and return its address.
 

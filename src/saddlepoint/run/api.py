@@ -11,12 +11,14 @@ from typing import Any, Unpack, cast
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.config import from_json, override
 from saddlepoint.core.errors import CheckpointError, ConfigError, suggest
+from saddlepoint.core.logs import logged
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.core.times import parse_budget, parse_more, parse_time
+from saddlepoint.core.waiting import StatusLine
 from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine.machine import runtime
-from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.settings import SILENT, Outcome, Privacy, Settings
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import check_name, find_run, runs_folder
@@ -29,6 +31,7 @@ from saddlepoint.run import fine_tuning
 from saddlepoint.run import plan as resolving
 from saddlepoint.run.callbacks import Callback, StopTraining, train_with
 from saddlepoint.run.launch import Start, start
+from saddlepoint.run.logged import ending
 from saddlepoint.run.plan import Plan, Resolved
 from saddlepoint.run.progress import Line, is_watched
 from saddlepoint.run.request import TrainRequest
@@ -140,10 +143,19 @@ def _settings(kind: type[Family], preset: str, asked: TrainRequest) -> Settings:
         seed=asked.seed, steps=asked.steps, kimg=asked.kimg,
         seconds=parse_budget(kind.tags.budget if unlimited else asked.budget),
         checkpoint_seconds=parse_time("checkpoint", asked.checkpoint),
-        remedy=usual if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
+        remedy=("off" if asked.private else usual) if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
         micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile,
         deterministic=asked.deterministic, averages=asked.averages, freeze_discriminator=asked.freeze_discriminator,
+        privacy=_privacy(asked),
     )  # fmt: skip
+
+
+def _privacy(asked: TrainRequest) -> Privacy | None:
+    """Return what privacy is asked for; without a word on clip and delta the usual ones."""
+    if not asked.private:
+        return None
+    named = {name: getattr(asked, name) for name in ("clip", "delta", "noise_multiplier", "epsilon")}
+    return Privacy(**{name: value for name, value in named.items() if value is not None})
 
 
 def _reading(kind: type[Family], preparation: Preparation) -> Options:
@@ -189,17 +201,31 @@ def train(
 
 def _train(request: Plan, progress: bool | None, callbacks: Sequence[Callback]) -> Run:
     """Carry out a plan with whoever looks on."""
-    line = Line(request.settings) if (is_watched() if progress is None else progress) else None
     try:
-        if line is None:
+        if not (is_watched() if progress is None else progress):
             return train_with(request, callbacks, SILENT)
-        return train_with(request, callbacks, line.observer(), line.announce)
+        with StatusLine() as waiting, Line(request.settings) as line:
+
+            def begun(what: Start) -> None:
+                waiting.stop()
+                line.announce(what)
+
+            return train_with(request, [*callbacks, _Ending(line)], line.observer(), begun)
     finally:
-        if line is not None:
-            line.end()
         in_memory.forget(request.source)  # what is needed from now on, the cache has
 
 
+class _Ending(Callback):
+    """Says how a training ended, after everybody else has heard of it."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def on_end(self, run: Run, outcome: Outcome) -> None:
+        self.line.say(ending(outcome))
+
+
+@logged
 def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved:
     """Read the data of a request and make all choices, without training: what a dry run shows.
 
@@ -214,6 +240,7 @@ def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved
     return resolving.resolve(request, runtime.resolve_device(request.device), say)
 
 
+@logged
 def inspect(
     source: Any,
     family: str | None = None,

@@ -12,6 +12,7 @@ import torch
 
 from saddlepoint.core.config import check
 from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import duration
 from saddlepoint.data import absolute_source
 from saddlepoint.engine.machine import runtime
@@ -88,6 +89,7 @@ class Averaging:
         return {**asdict(self), "path": None if self.path is None else str(self.path)}
 
 
+@logged
 def average_run(
     run: str | Path,
     length: float | None = None,

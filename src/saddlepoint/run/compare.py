@@ -15,6 +15,7 @@ import numpy as np
 
 from saddlepoint.core.errors import ConfigError, SaddlepointError
 from saddlepoint.core.files import read_json, write_atomically
+from saddlepoint.core.logs import logged
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.data import Dataset
 from saddlepoint.data.cache import cache_dir
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from saddlepoint.evaluation.sets import Bench, SampleSet
 
 
+@logged
 def compare_runs(
     paths: Sequence[str | Path],
     protocols: Sequence[str] | None = None,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.logs import logged
 from saddlepoint.data import KNOWN, Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from saddlepoint.evaluation.duration import Forecast
 
 
+@logged
 def evaluate_samples(
     path: str | Path,
     data: str,

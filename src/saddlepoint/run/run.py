@@ -12,6 +12,7 @@ from PIL import Image
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.quoting import for_python, for_terminal
 from saddlepoint.core.types import Samples
 from saddlepoint.data import Dataset, absolute_source, load_dataset
@@ -28,6 +29,7 @@ from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
 from saddlepoint.run.conditional import Asked, write_asked
 from saddlepoint.run.generator import Generator
+from saddlepoint.run.privacy import Spent, privacy_of
 from saddlepoint.run.trackers.follow import send_report
 
 if TYPE_CHECKING:
@@ -162,6 +164,7 @@ class Run(Generator):
             return write_asked(self, place, n, asked, seed=seed, label=label)
         return sample_files.write(self, place, n, kind=kind, start=start, **sampling)
 
+    @logged
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
 
@@ -215,6 +218,7 @@ class Run(Generator):
 
         return subject_of(self, dataset)
 
+    @logged
     def evaluate(
         self,
         protocols: Sequence[str] | None = None,
@@ -292,6 +296,11 @@ class Run(Generator):
         if not weights.is_export(self.path):
             send_report(self.path, report, self.step, warn)
         return page
+
+    @property
+    def privacy(self) -> Spent | None:
+        """What training with differential privacy has spent up to this checkpoint; None: it was none."""
+        return privacy_of(self.config, RunFolder(self.path).read_status(), self.family, self.step)
 
     @property
     def seconds(self) -> float | None:

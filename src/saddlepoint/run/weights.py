@@ -25,7 +25,7 @@ from saddlepoint.data.inputs import look_of
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json
-from saddlepoint.data.sources.hub import no_progress_bars, reason_of
+from saddlepoint.data.sources.hub import no_progress_bars, reason_of, way_out
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint, numbers_of
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
@@ -61,10 +61,8 @@ def local(source: str | Path) -> Path:
         with no_progress_bars():
             return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except Exception as error:  # of many kinds
-        raise CheckpointError(
-            f"'{source}' cannot be loaded from the hub ({reason_of(error)}); check the id, and log in with "
-            "`hf auth login` if it is private"
-        ) from error
+        way = way_out("check the id, and log in with `hf auth login` if it is private")
+        raise CheckpointError(f"'{source}' cannot be loaded from the hub ({reason_of(error)}); {way}") from error
 
 
 def read_config(folder: RunFolder) -> dict[str, Any]:

@@ -41,6 +41,14 @@ def unreachable(timeout: float = TIMEOUT) -> str | None:
     return outcome[-1]
 
 
+def way_out(usual: str) -> str:
+    """Return what can be done where the hub gave an error: ``usual``, unless it is switched off or does not answer."""
+    if offline():
+        return "HF_HUB_OFFLINE is set, which switches the hub off"
+    away = unreachable()
+    return usual if away is None else f"the hub does not answer ({away}): look at the network, or give a folder"
+
+
 def hub_source(name: str, repository: str, config: str | None = None, options: Options | None = None) -> Source:
     """Download a data set of images (or open it in the hub's own cache) and return it as a source.
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from saddlepoint.core.config import to_json
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
+from saddlepoint.core.logs import logged
 from saddlepoint.core.version import __version__
 from saddlepoint.engine.machine.runtime import AUTO, machine
 from saddlepoint.engine.settings import Settings
@@ -49,6 +50,7 @@ class Imported:
     notes: tuple[str, ...]
 
 
+@logged
 def import_weights(
     file: str | Path,
     out: str | Path | None = None,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.evaluation.features import extractor_for, own_classifier
@@ -33,6 +34,7 @@ _MOVED, _REACH = 200, 2.0
 """Samples that are moved to see what it does, and how far to either side, in standard deviations."""
 
 
+@logged
 def learn_direction(
     explorer: Explorer, name: str, *, features: str | None = None, n: int = _SAMPLES, seed: int = 0,
     say: Say | None = None,

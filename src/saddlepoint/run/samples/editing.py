@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_file_name
 from saddlepoint.core.types import Samples
@@ -63,6 +64,7 @@ class Edited:
         return [dict(zip(names, map(float, values), strict=True)) for values in zip(*three, strict=True)]
 
 
+@logged
 def edit_pictures(
     explorer: Explorer,
     files: Sequence[tuple[str, bytes]],

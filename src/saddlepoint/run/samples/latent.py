@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import Samples
 from saddlepoint.engine.machine import runtime
@@ -247,6 +248,7 @@ class Explorer:
             [self.samples(code, label, seed=0) for code, label in zip(codes.split(1), single, strict=True)]
         )
 
+    @logged
     def project(
         self,
         images: Samples,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.logs import logged
 from saddlepoint.core.quoting import for_file_names, for_shell, shortened
 from saddlepoint.core.types import from_bytes, to_bytes
 from saddlepoint.data import limits
@@ -64,6 +65,7 @@ class Translated:
     refused: tuple[tuple[str, str], ...]
 
 
+@logged
 def translate_folder(
     run: Run, folder: str | Path, targets: Sequence[str], out: str | Path, *, overwrite: bool = False,
     reference: Path | None = None, seed: int = 0, say: Callable[[str], None] = lambda line: None,

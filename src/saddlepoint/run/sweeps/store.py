@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,10 @@ SURPLUS = "surplus"
 
 _DEFAULTS = {"why": "the values of the preset"}
 _PER_SEED = 1_000_003
+
+_ATTEMPTS, _PAUSE = 5, 1.0
+_RACE = re.compile("already exists|duplicate|unique", re.IGNORECASE)
+"""What databases say where two workers make the tables of an empty one at once; then they are there."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,25 @@ class Store:
         self.folder, self.seed, self.dimensions, self.trials = folder, seed, dimensions, trials
         self._journal = url is None
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
-        # A name of its own: what is drawn depends on it, and the usual one is drawn at random.
-        try:
-            self._study = self._optuna.create_study(
-                storage=self._storage(url), study_name=name, direction="minimize", load_if_exists=True,
-                pruner=self._optuna.pruners.NopPruner(),
-            )  # fmt: skip
-        except Exception as error:  # of many kinds, by the database
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"the store of the sweep cannot be opened: {reason}") from error
+        self._study = self._opened(url, name)
+
+    def _opened(self, url: str | None, name: str) -> Any:
+        """Return the study, which the first worker makes."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                # A name of its own: what is drawn depends on it, and the usual one is drawn at random.
+                return self._optuna.create_study(
+                    storage=self._storage(url), study_name=name, direction="minimize", load_if_exists=True,
+                    pruner=self._optuna.pruners.NopPruner(),
+                )  # fmt: skip
+            except Exception as error:  # of many kinds, by the database
+                if _RACE.search(str(error)) and attempt + 1 < _ATTEMPTS:
+                    time.sleep(_PAUSE)
+                    continue
+                reason = " ".join(str(error).split())[:200].rstrip(".")
+                way = "" if url is None else "; it must be a URL as SQLAlchemy takes it, and its driver installed"
+                raise ConfigError(f"the store of the sweep cannot be opened: {reason}{way}") from error
+        raise AssertionError
 
     def _storage(self, url: str | None) -> Any:
         storages = self._optuna.storages

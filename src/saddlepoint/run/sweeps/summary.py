@@ -32,7 +32,7 @@ class Summary:
         title: family and data.
         over: the options with their ranges, as they are written after ``--over``.
         measure: what trials were judged by.
-        trials: values of the options, figure, state of each.
+        trials: number, values of the options, figure, state of each.
         best: number of the best one; None: there is none.
         winner: protocol, figure's name, mean, interval in words, of the winner on held-out rows.
     """
@@ -78,12 +78,14 @@ def read_summary(folder: Path) -> Summary:
 
 def _summary(name: str, kept: Mapping[str, Any]) -> Summary:
     over, trials = kept["over"][:_MOST_DIMENSIONS], kept["trials"][:_MOST_TRIALS]
-    points = tuple((_values(one["values"]), _number(one["figure"]), _text(one["state"])) for one in trials)
+    points = tuple(
+        Point(int(one["number"]), _values(one["values"]), _number(one["figure"]), _text(one["state"])) for one in trials
+    )
     best = kept["best"] and int(kept["best"]["number"])
     figures = (kept["winner"] or {"figures": []})["figures"][:_MOST_FIGURES]
     return Summary(
         name, f"{_text(kept['family'])} on {_text(kept['data'])}", tuple(map(_text, over)), _text(kept["measure"]),
-        points, best if best is None or 0 <= best < len(points) else None,
+        points, best if any(point.number == best for point in points) else None,
         tuple((_text(f["protocol"]), _text(f["metric"]), _number(f["value"]) or 0.0, _interval(f)) for f in figures),
     )  # fmt: skip
 

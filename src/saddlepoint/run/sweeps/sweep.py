@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from typing import Any
 from saddlepoint.core.config import to_json
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.files import MOST, read_json, write_atomically
+from saddlepoint.core.logs import Telling
+from saddlepoint.core.progress import Say
 from saddlepoint.data import absolute_source
-from saddlepoint.engine.settings import SILENT, Observer
+from saddlepoint.engine.settings import SILENT, Observer, Settings
 from saddlepoint.engine.storage.folder import OWN_NAMES
 from saddlepoint.engine.storage.lookup import runs_folder
 from saddlepoint.family import FamilyConfig
 from saddlepoint.run import api
 from saddlepoint.run.plan import Plan
+from saddlepoint.run.progress import Line, is_watched
 from saddlepoint.run.sweeps.space import Dimension, options_of, read_over
 from saddlepoint.run.sweeps.store import Store, Trial, best_of
 from saddlepoint.run.sweeps.summary import FILE, PICTURE, ROOT, SUMMARY
@@ -75,8 +79,9 @@ def sweep(
     n: int = 5_000,
     features: str | None = None,
     seeds: int = SEEDS,
+    progress: bool | None = None,
     observer: Observer = SILENT,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say | None = None,
     **request: Any,
 ) -> Sweep:
     """Search options of a family: trials that the doctor may prune, judged on validation rows; then train the winner.
@@ -96,6 +101,7 @@ def sweep(
         n: validation rows and samples that a trial is judged by, at most.
         features: feature extractor of the judgement; None: the best one for the data.
         seeds: trainings of the winner; 0: none.
+        progress: as in `train`; nothing is shown where an ``observer`` hears of it.
         observer: hears of each training.
         say: receives a line on each trial.
         **request: everything else that `plan` takes, for every training: a budget, options of data and of the family.
@@ -108,21 +114,46 @@ def sweep(
     """
     if trials < 1 or seeds < 0 or n < 1:
         raise ConfigError(f"trials are {trials}, seeds {seeds}, n is {n}; they must be at least 1, 0 and 1")
-    base = api.plan(family, data, **request)
+    base = _not_private(api.plan(family, data, **request))
     texts = [f"{name}={words}" for name, words in over.items()] if isinstance(over, Mapping) else list(over)
     dimensions = read_over(texts, base.options)
     folder = _folder(base, dimensions, n, features, out)
     store = Store(folder, storage, folder.resolve().name, base.settings.seed, dimensions, trials)
-    resolved = api.resolve(base, say)
-    validation = Validation(resolved.dataset, n, base.settings.seed, features, say)
-    _begin(store, dimensions, resolved.plan.options)
-    work = _Work(base, folder, dimensions, store, validation, resolved.dataset.name, observer, say)
-    if not work.trials(prune):
-        return _kept(work.found(interrupted=True))
-    _refuse_failures(so_far := work.found())
-    if so_far.at_work or so_far.best is None or not seeds:
-        return _kept(so_far)
-    return work.winner(so_far.best, seeds)
+    with _watched(base.settings, progress, observer, say) as (heard, tell):
+        resolved = api.resolve(base, tell)
+        validation = Validation(resolved.dataset, n, base.settings.seed, features, tell)
+        _begin(store, dimensions, resolved.plan.options)
+        work = _Work(base, folder, dimensions, store, validation, resolved.dataset.name, heard, tell)
+        if not work.trials(prune):
+            return _kept(work.found(interrupted=True))
+        _refuse_failures(so_far := work.found())
+        if so_far.at_work or so_far.best is None or not seeds:
+            return _kept(so_far)
+        return work.winner(so_far.best, seeds)
+
+
+@contextmanager
+def _watched(
+    settings: Settings, progress: bool | None, observer: Observer, say: Say | None
+) -> Iterator[tuple[Observer, Say]]:
+    """Show how trials stand, as far as that is asked for; the log hears what is told in any case."""
+    if observer is not SILENT or not (is_watched() if progress is None else progress):
+        yield observer, Telling(say)
+        return
+    with Line(settings) as line:
+        line.begin(())
+        heard = Observer(tick=line.tick, diagnosis=line.diagnosis, snapshot=line.snapshot, warn=line.warn)
+        yield heard, Telling(say or line.say)
+
+
+def _not_private(plan: api.Plan) -> api.Plan:
+    """Return a plan that is not private; another one is refused."""
+    if plan.settings.privacy is not None:
+        raise ConfigError(
+            "a sweep chooses among trials by what rows say of them, which --private does not count; train one run with "
+            "options that were chosen on other data"
+        )
+    return plan
 
 
 @dataclass(frozen=True)
@@ -177,6 +208,7 @@ class _Work:
         """Train the winner and measure it, unless another worker is at it, who keeps what comes of it."""
         with contextlib.ExitStack() as held:
             if not self.store.hold("winner", held):
+                self.say("the winner is at work elsewhere; its figures will be in the folder of the sweep")
                 return self.found()
             options = options_of(self.dimensions, best.values)
             winner = train_winner(self.base, options, best, self.folder, seeds, self.observer, self.say)
@@ -235,10 +267,10 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _kept(found: Sweep) -> Sweep:
     """Write what is known of a sweep into its folder, as JSON and as a picture."""
-    from saddlepoint.figures.trials import draw_trials
+    from saddlepoint.figures.trials import Point, draw_trials
 
     write_atomically(found.path / SUMMARY, json.dumps(found.to_json(), indent=1) + "\n")
-    points = [(dict(trial.values), trial.figure, trial.state) for trial in found.trials]
+    points = [Point(trial.number, dict(trial.values), trial.figure, trial.state) for trial in found.trials]
     picture = draw_trials(points, found.over, found.measure, None if found.best is None else found.best.number)
     picture.save(found.path / PICTURE)
     return found

@@ -44,8 +44,11 @@ class Sender:
 
     def __init__(self, name: str, folder: Path, since: int | None, warn: Callable[[str], None]) -> None:
         self.name, self.folder, self.warn = name, folder, warn
-        self.sent = kept.read_sent(folder).get(name, kept.Sent())
-        self._since, self._failed = since, False
+        known = kept.read_sent(folder).get(name)
+        self.sent = known or kept.Sent()
+        if known is None:  # so that a tracker that cannot even be opened now is tried again at the next start
+            kept.keep_sent(folder, name, self.sent)
+        self._since, self._failed, self._left = since, False, False
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
         self._thread.start()
@@ -83,6 +86,7 @@ class Sender:
         self._calls.put(None)
         self._thread.join(MOST_WAIT)
         if self._thread.is_alive():
+            self._left = True
             self.warn(
                 f"{self.name} has not taken all within {MOST_WAIT:.0f} s, and is left; the run itself is whole, and "
                 "going on with it sends what is missing"
@@ -101,6 +105,8 @@ class Sender:
                 kept.keep_sent(self.folder, self.name, self.sent)
             except Exception as error:  # of any kind: whatever a package raises must not cost the training
                 self._failed = True
+                if self._left:  # that it is left was said
+                    continue
                 reason = " ".join((str(error) or type(error).__name__).split())[:_LONGEST_REASON]
                 self.warn(f"{self.name}: {reason}; training goes on, and nothing more is sent there")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.packages import needed
 from saddlepoint.run.trackers.content import Setting
 from saddlepoint.run.trackers.tracker import Destination, Tracker
@@ -25,6 +26,13 @@ class WeightsAndBiases(Tracker):
     def __init__(self, destination: Destination) -> None:
         super().__init__(destination)
         self._package = needed("wandb", "wandb", "--log-to wandb")
+        # Its own question on a terminal would be asked by a thread, while nobody listens.
+        settings = self._package.Settings(console="off", silent=True)
+        online = self._package.setup(settings).settings.mode not in ("offline", "disabled", "dryrun")
+        if online and not self._package.login(prompt=False, verify=False):
+            raise ConfigError(
+                "nobody is logged in: wandb login, or WANDB_MODE=offline, which keeps all of it in the run folder"
+            )
         identity, _, rows = destination.identity.partition(" ")
         self._rows = int(rows) if rows.isdecimal() else 0
         self._run: Any = self._package.init(
@@ -33,7 +41,7 @@ class WeightsAndBiases(Tracker):
             id=identity if re.fullmatch(r"[\w-]{1,64}", identity) else None,
             resume="allow" if identity else None,
             project=os.environ.get("WANDB_PROJECT", PROJECT),
-            settings=self._package.Settings(console="off", silent=True),
+            settings=settings,
         )
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")

@@ -38,14 +38,19 @@ def _sweep(found: Summary) -> None:
     """Put what a sweep is, its best trials, and the winner's figures."""
     parts.heading(found.name)
     parts.say(f"{found.title}, over {', '.join(found.over)}. Judged by: {found.measure}; lower is better.")
-    numbered = [(number, *point) for number, point in enumerate(found.trials) if point[1] is not None]
-    numbered.sort(key=lambda trial: trial[2] or 0.0)
+    complete = [trial for trial in found.trials if trial.figure is not None]
+    complete.sort(key=lambda trial: trial.figure or 0.0)
     lines = [["trial", "figure", *found.names]]
-    for number, values, figure, _ in numbered[:_BEST]:
-        lines.append([str(number), f"{figure:.4g}", *(_cell(values.get(name)) for name in found.names)])
+    for trial in complete[:_BEST]:
+        values = (_cell(trial.values.get(name)) for name in found.names)
+        lines.append([str(trial.number), f"{trial.figure:.4g}", *values])
     with parts.wide():
         parts.table(lines)
-    parts.say(f"{len(numbered)} of {len(found.trials)} trials are complete.")
+    open_ = sum(trial.state == "running" for trial in found.trials)
+    at_work = (
+        f"; {open_} {'is at work, or waits' if open_ == 1 else 'are at work, or wait'} for a worker" if open_ else ""
+    )
+    parts.say(f"{len(complete)} of {len(found.trials)} trials are complete{at_work}.")
     if found.winner:
         parts.say("The winner, trained again with other seeds, on held-out rows:")
         with parts.wide():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.segment import Segment
+from rich.table import Column
 from rich.text import Text
 
 from saddlepoint.core.quoting import for_terminal
@@ -37,3 +40,24 @@ class LiteralConsole(Console):
 def strong(text: str) -> Text:
     """Return a text in bold letters, harmless for a terminal."""
     return Text(for_terminal(text), style="bold")
+
+
+def bar(console: Console, shown: bool) -> Progress:
+    """Return a bar between the field ``left`` of its task and the task's description; it goes when it is stopped.
+
+    Args:
+        console: a `LiteralConsole`.
+        shown: whether there is anything to be seen of it.
+    """
+    return Progress(
+        TextColumn("{task.fields[left]}", markup=False),
+        BarColumn(bar_width=24, table_column=Column(no_wrap=True)),
+        TaskProgressColumn(),
+        # The one column that is folded where a terminal is narrow.
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=False)),
+        console=console,
+        transient=True,
+        # What a program prints stands above the bar; into a pipe it must go as it is.
+        redirect_stdout=sys.stdout.isatty(),
+        disable=not shown,
+    )
