@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py run --out FOLDER      from the root of a checkout, on the machine with the GPU
 
-Nothing needs to be installed but PyTorch (2.8 or later) and the packages of pyproject.toml; nor is there need of a
+Nothing needs to be installed but PyTorch (2.11 or later) and the packages of pyproject.toml; nor is there need of a
 network. Stages come in the order of their worth, each in a process of its own with a clock of its own, and each keeps
 one JSON file in FOLDER, row by row: a run that is stopped goes on where it was, a row that failed is tried again.
 

@@ -105,6 +105,7 @@ def web(folder: Path, runtime: Path) -> float:
 
 def litert(folder: Path) -> float:
     """The graphs as onnx2tf converts them, in LiteRT."""
+    import onnx
     from ai_edge_litert.interpreter import Interpreter
 
     def opened(content: bytes, graph: Mapping[str, Any], settings: Any) -> Any:
@@ -118,6 +119,7 @@ def litert(folder: Path) -> float:
                 raise ValueError(f"onnx2tf: {(done.stderr or done.stdout).strip()[-300:]}")
             interpreter = Interpreter(model_content=files[0].read_bytes(), num_threads=1)
         interpreter.allocate_tensors()
+        wanted = tuple(d.dim_value for d in onnx.load_from_string(content).graph.output[0].type.tensor_type.shape.dim)
         places = {one["name"].split(":")[0].removeprefix("serving_default_"): one["index"]
                   for one in interpreter.get_input_details()}  # fmt: skip
         output = interpreter.get_output_details()[0]["index"]
@@ -126,7 +128,9 @@ def litert(folder: Path) -> float:
             for name, x in given.items():
                 interpreter.set_tensor(places[name], x)
             interpreter.invoke()
-            return np.array(interpreter.get_tensor(output))
+            found = np.array(interpreter.get_tensor(output))
+            # Where the last layer is a convolution, onnx2tf leaves its channels last, as TensorFlow has them.
+            return np.moveaxis(found, -1, 1) if found.ndim == 4 and found.shape != wanted else found
 
         return call
 
@@ -208,7 +212,8 @@ def measured(python: str, folder: Path, cell: str, *words: str) -> dict[str, Any
     command = [python, str(Path(__file__).resolve()), str(folder), cell, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     try:
-        found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        line = done.stdout.strip().splitlines()[-1].replace(f"{folder.resolve()}/", "")
+        found: dict[str, Any] = json.loads(line)
     except (ValueError, IndexError):
         return {"fails": ENDED}
     return found

@@ -244,6 +244,18 @@ def test_a_runtime_that_makes_others_is_refused(exported: Path, tmp_path: Path) 
     assert lines[-1] == "other: not tried: no such machine"
 
 
+def test_a_refusal_names_files_of_the_folder_alone(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the folder is written: its program tells whole paths, and the folder is gone once it is refused."""
+    folder = Path(shutil.copytree(exported, tmp_path / "export"))
+    (folder / "model.onnx").write_bytes(b"none")
+    monkeypatch.chdir(tmp_path)
+    for named in (folder, Path("export")):
+        with pytest.raises(ConfigError, match=r"nothing was exported: model\.onnx is damaged"):
+            tried(named, "one", TRIED, print)
+
+
 @pytest.mark.parametrize(("harmless", "precision"), [("1.0e-03", "default"), ("6.0e-03", None)])
 def test_bf16_is_taken_where_the_check_finds_it_harmless(
     tmp_path: Path, harmless: str, precision: str | None, monkeypatch: pytest.MonkeyPatch

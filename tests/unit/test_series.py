@@ -136,7 +136,7 @@ def time_index_of(path: str, **options: str) -> TimeIndex:
 
 def test_ends_of_months_stay_ends_and_other_days_stay_days(tmp_path: Path) -> None:
     months = np.datetime64("1990-01") + np.arange(122)
-    ends = [(m + 1).astype("datetime64[D]") - 1 for m in months]
+    ends = (months + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
     path = write(tmp_path / "ends.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(ends))])
     assert time_index_of(path).after(3) == ["2000-03-31", "2000-04-30", "2000-05-31"]
     path = write(tmp_path / "28.csv", ["d,v", *(f"{m}-28,{i}" for i, m in enumerate(months[:110]))])
@@ -153,7 +153,7 @@ def test_ends_of_months_stay_ends_and_other_days_stay_days(tmp_path: Path) -> No
 
 def test_the_step_in_working_days_is_that_within_series(tmp_path: Path) -> None:
     mondays = np.datetime64("2021-01-04") + 7 * np.arange(60)
-    lines = [f"{m + day},g{i},{i + day}" for i, m in enumerate(mondays) for day in range(2)]
+    lines = [f"{m + np.timedelta64(day, 'D')},g{i},{i + day}" for i, m in enumerate(mondays) for day in range(2)]
     time_index = time_index_of(write(tmp_path / "x.csv", ["d,g,v", *lines]), group_column="g")
     assert (time_index.unit, time_index.step) == ("working days", 1)
 

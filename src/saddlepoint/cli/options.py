@@ -28,10 +28,10 @@ INTERRUPTED = 130
 """Exit code of a command that was interrupted and kept what was there."""
 
 LIMITS, START, PLACE, MACHINE, DOCTOR = "Limits", "Fine-tuning", "Run", "Machine", "Doctor and report"
-SWEEP = "Sweep"
+PRIVACY, SWEEP = "Privacy", "Sweep"
 _PANELS = {
-    "": None, "limits": LIMITS, "start": START, "place": PLACE, "machine": MACHINE, "doctor": DOCTOR, "sweep": SWEEP,
-    "any": "Data", "image": "Data: images", "table": "Data: tables and series",
+    "": None, "limits": LIMITS, "start": START, "place": PLACE, "machine": MACHINE, "doctor": DOCTOR,
+    "privacy": PRIVACY, "sweep": SWEEP, "any": "Data", "image": "Data: images", "table": "Data: tables and series",
 }  # fmt: skip
 """Panels of the help, in the order in which `saddle train` has them, by what a field is for."""
 

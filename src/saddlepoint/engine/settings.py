@@ -28,6 +28,38 @@ _MOST_SHOWN = 4096  # samples in a snapshot
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """What differential privacy is asked for: DP-SGD for D's updates; see `engine.privacy`.
+
+    Attributes:
+        clip: norm that the gradient of one pair of a row and a sample may have at most, > 0; infinity: any.
+        delta: probability with which more than epsilon may be told, in (0, 1).
+        noise_multiplier: standard deviation of the noise over ``clip``; None: not chosen yet.
+        epsilon: what may be spent at most; None: no limit.
+        updates: of D that the epsilon pays for; None: any number.
+    """
+
+    clip: float = 1.0
+    delta: float = 1e-5
+    noise_multiplier: float | None = None
+    epsilon: float | None = None
+    updates: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self.clip > 0, "clip", self.clip, "positive")
+        check(0 < self.delta < 1, "delta", self.delta, "in (0, 1)")
+        noise, most = self.noise_multiplier, self.epsilon
+        check(noise is None or 0 <= noise < math.inf, "noise_multiplier", noise, "0 or more")
+        check(not noise or self.clip < math.inf, "clip", self.clip, "finite where there is noise, which goes with it")
+        check(most is None or 0 < most < math.inf, "epsilon", most, "positive")
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the noise on a sum of clipped gradients."""
+        return self.noise_multiplier * self.clip if self.noise_multiplier else 0.0
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the engine must know beside the family.
 
@@ -48,6 +80,7 @@ class Settings:
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
         averages: of lengths to be chosen after training: auto: kept where they take less than 1 GiB; on; off.
         freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with.
+        privacy: differential privacy; None: none. A mapping, as ``config.json`` has it, is taken too.
     """
 
     seed: int = 0
@@ -66,8 +99,11 @@ class Settings:
     deterministic: bool = False
     averages: str = "auto"
     freeze_discriminator: int = 0
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.privacy, Mapping):
+            object.__setattr__(self, "privacy", Privacy(**self.privacy))
         for name in ("steps", "kimg", "seconds", "micro_batch"):
             value = getattr(self, name)
             check(value is None or 0 < value < math.inf, name, value, "positive")

@@ -8,7 +8,7 @@ can tell.
 # Registered in the order of a report.
 from saddlepoint.evaluation.measurements import divergence, distribution, classes, modes, translation  # noqa: F401, I001
 from saddlepoint.evaluation.measurements import latent, series, series_published, memorisation  # noqa: F401
-from saddlepoint.evaluation.measurements import feature_copies, parzen, likelihood, replication  # noqa: F401
+from saddlepoint.evaluation.measurements import feature_copies, membership, parzen, likelihood, replication  # noqa: F401
 from saddlepoint.evaluation.report.compare import Comparison, Difference, Line, compare
 from saddlepoint.evaluation.report.gallery import Gallery
 from saddlepoint.evaluation.report.judgement import cannot_judge, ranks

@@ -90,6 +90,8 @@ class Subject:
         explicit: how likely it says that rows are, where it says so.
         replicate: (rows in the inside range, labels or None, seed) -> what comes out where they go in, where it has an
             encoder.
+        privacy: what training with differential privacy has spent, in words; "": it was none.
+        logits: (rows in the inside range, labels or None) -> D's logit of each, (n,), where there is a D.
     """
 
     label: str
@@ -102,6 +104,8 @@ class Subject:
     guided: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     explicit: Explicit | None = None
     replicate: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
+    logits: Callable[[Tensor, np.ndarray | None], Tensor] | None = None
+    privacy: str = ""
 
 
 class Bench:

@@ -13,6 +13,7 @@ from saddlepoint.evaluation import ARROWS, Metric, Result, Row, kept_report
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.export.describe import data_facts, figures
 from saddlepoint.family import DiscriminatorLogits, Family
+from saddlepoint.run.privacy import UNCOUNTED
 from saddlepoint.run.run import Run
 
 REPOSITORY = "OWNER/NAME"
@@ -38,6 +39,7 @@ def card(run: Run, repository: str = REPOSITORY) -> str:
         classes=shortened(family.data.classes, 20), rows=_rows(results), arrows=ARROWS, kind_of=kind_of,
         verdict=kept_report(RunFolder(run.path).report).verdict if results else None,
         origin=run.config.get("imported") or (run.config.get("start_from") or {}).get("imported"),
+        privacy=run.privacy, uncounted=UNCOUNTED, attacked=_attacked(results),
         memorisation=next((result for result in results if result.protocol.startswith("memorisation")), None),
     )  # fmt: skip
 
@@ -69,6 +71,11 @@ def _rows(results: list[Result]) -> list[tuple[Result, Metric, Row, Row | None]]
         for metric in result.metrics
         if (row := result.find(metric.name)) is not None
     ]
+
+
+def _attacked(results: list[Result]) -> Result | None:
+    """Return what attackers made of it, where that was measured."""
+    return next((result for result in results if kind_of(result.protocol) == "membership-inference"), None)
 
 
 def _held_out(result: Result) -> str:

@@ -64,5 +64,6 @@ def _checked(folder: Path, *words: str) -> tuple[int, float | None, str]:
     found = [float(gap) for gap in _SAID.findall(done.stdout)]
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     ended = f"its process ends (exit code {done.returncode})"
-    reason = lines[-1].removeprefix("error: ").replace(f"{folder}/", "") if lines else ended
+    # The program tells whole paths, of a folder that is not there yet for whoever reads it.
+    reason = lines[-1].removeprefix("error: ").replace(f"{folder.resolve()}/", "") if lines else ended
     return done.returncode, max(found, default=None), reason

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Terms,
     )
     from saddlepoint.family.explicit import Encoding, Iterative, Likelihood, LogLikelihoods
+    from saddlepoint.family.per_sample import PairLosses
     from saddlepoint.family.registry import build_family, families, get_family, get_preset
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Likelihood",
     "LogLikelihoods",
     "OptimizerSpec",
+    "PairLosses",
     "Phase",
     "Prepared",
     "Progress",

@@ -19,6 +19,7 @@ from saddlepoint.data.spec import Batch, DataSpec, DataStats
 from saddlepoint.family import registry
 from saddlepoint.family.contract import Context, Family, FamilyConfig, Phase, Remedy, Terms
 from saddlepoint.family.explicit import Encoding, Iterative, Likelihood
+from saddlepoint.family.per_sample import PairLosses
 
 C = TypeVar("C", bound=FamilyConfig)
 
@@ -183,7 +184,7 @@ class Remediable:
 
 _CAPABILITIES = (
     Simultaneous, DiscriminatorLogits, Conditional, StyleSpace, Guided, Prepared, Constrained, BatchNormalised,
-    Likelihood, Encoding, Iterative, SuitsData, Sized, Remediable,
+    Likelihood, Encoding, Iterative, SuitsData, Sized, Remediable, PairLosses,
 )  # fmt: skip
 """Those that are recognised by their members where a family forgot to inherit one; a stride has many a network."""
 

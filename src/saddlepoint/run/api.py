@@ -18,7 +18,7 @@ from saddlepoint.core.waiting import StatusLine
 from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine.machine import runtime
-from saddlepoint.engine.settings import SILENT, Outcome, Settings
+from saddlepoint.engine.settings import SILENT, Outcome, Privacy, Settings
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import check_name, find_run, runs_folder
@@ -143,10 +143,19 @@ def _settings(kind: type[Family], preset: str, asked: TrainRequest) -> Settings:
         seed=asked.seed, steps=asked.steps, kimg=asked.kimg,
         seconds=parse_budget(kind.tags.budget if unlimited else asked.budget),
         checkpoint_seconds=parse_time("checkpoint", asked.checkpoint),
-        remedy=usual if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
+        remedy=("off" if asked.private else usual) if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
         micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile,
         deterministic=asked.deterministic, averages=asked.averages, freeze_discriminator=asked.freeze_discriminator,
+        privacy=_privacy(asked),
     )  # fmt: skip
+
+
+def _privacy(asked: TrainRequest) -> Privacy | None:
+    """Return what privacy is asked for; without a word on clip and delta the usual ones."""
+    if not asked.private:
+        return None
+    named = {name: getattr(asked, name) for name in ("clip", "delta", "noise_multiplier", "epsilon")}
+    return Privacy(**{name: value for name, value in named.items() if value is not None})
 
 
 def _reading(kind: type[Family], preparation: Preparation) -> Options:

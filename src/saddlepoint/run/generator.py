@@ -12,7 +12,7 @@ from saddlepoint.core.types import Samples
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine import runtime
 from saddlepoint.family import Family
-from saddlepoint.family.capabilities import StyleSpace, draw_labels, guided, style_space
+from saddlepoint.family.capabilities import DiscriminatorLogits, StyleSpace, draw_labels, guided, style_space
 from saddlepoint.family.explicit import LogLikelihoods, encoding, explicit
 from saddlepoint.family.translation import target_of
 
@@ -245,6 +245,25 @@ class Generator:
         """
         asked = labels if self.family.classes else None
         return self.generate(self.encode(x, asked), asked, seed=seed)
+
+    @torch.no_grad()
+    def logits(self, x: Samples, labels: Tensor | None = None) -> Tensor:
+        """Return D's logit of each given row, (n,) on the CPU, computed in pieces.
+
+        Args:
+            x: (n, *sample) in the inside range: data or samples.
+            labels: of the rows, for a conditional family.
+
+        Raises:
+            ConfigError: if the family has no D.
+        """
+        family, pieces = self.family, []
+        if not isinstance(family, DiscriminatorLogits):
+            raise ConfigError(f"family '{family.name}' has no discriminator to ask")
+        for part in self._pieces(0, len(x)):
+            asked = None if labels is None or not family.classes else labels[part].to(self.device)
+            pieces.append(family.logits(x[part].to(self.device), asked).float().cpu())
+        return torch.cat(pieces)
 
     def target(self, names: str) -> Tensor:
         """Return the domain that names of classes describe, as labels of one sample.

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.config import override
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.logs import log
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
+from saddlepoint.data.poisson import PoissonFeed
 from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import NULL_MONITOR, Monitor
 from saddlepoint.engine.doctor.remedies import course_of, finish_announced, train_with_remedies
@@ -27,7 +29,10 @@ from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.distributed import ProcessGroup, join
 from saddlepoint.engine.machine.precision import Precision, choose_precision, kernels_told
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, ChosenThreads, Threads
+from saddlepoint.engine.privacy.secret import secret_of
+from saddlepoint.engine.privacy.trainer import PrivateTrainer
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
+from saddlepoint.engine.storage.checkpoint import list_checkpoints
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.warm_start import first_layers
 from saddlepoint.evaluation.features import shipped_classifier
@@ -40,6 +45,7 @@ from saddlepoint.run.fine_tuning import beginning, opened
 from saddlepoint.run.logged import ending, logged
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
+from saddlepoint.run.privacy import spent_by
 from saddlepoint.run.progress import sentence
 from saddlepoint.run.run import Run, load
 from saddlepoint.run.trackers.follow import followed
@@ -122,6 +128,8 @@ def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: boo
     runtime.use_device(device)
     resolved = group.in_turn(lambda: resolve(_among(request, group, observer.say), device, observer.say))
     plan, network = resolved.plan, resolved.network
+    if plan.settings.privacy is not None and group.size > 1:
+        raise ConfigError(f"{group.size} processes would draw rows apart, but --private counts on one; use one process")
     shares = plan.settings.shares(plan.options.batch_size, group.size)
     config = {**resolved.to_json(), "device": device.type}
     first_layers(network, plan.settings.freeze_discriminator)  # refuses what cannot be before a folder is made
@@ -157,7 +165,12 @@ def _trained_to_the_end(job: _Job, observer: Observer, announce: Callable[[Start
     """Train, and keep in ``status.json`` how that stands and ends."""
     folder, resolved = job.folder, job.resolved
     tell = folder.write_status if job.group.writes else _say_nothing
-    observer = replace(observer, snapshot=_snapshots(folder, resolved.dataset, resolved.network, observer))
+    observer = replace(
+        observer,
+        snapshot=_snapshots(
+            folder, resolved.dataset, resolved.network, observer, job.plan.settings.privacy is not None
+        ),
+    )
     build = _builder(job, observer, lambda: tell(state="running"))
     begun = Start(folder.path, resolved.dataset, resolved.network, job.config, job.resumed, resolved.reading)
     if job.group.writes:
@@ -174,6 +187,7 @@ def _trained_to_the_end(job: _Job, observer: Observer, announce: Callable[[Start
         reason=outcome.reason,
         **dataclasses.asdict(outcome.progress),
         seconds=outcome.seconds,
+        **_spent(job, outcome, observer),
         **_verdict(folder),
     )
     return outcome
@@ -183,6 +197,8 @@ def _builder(job: _Job, observer: Observer, built: Callable[[], None]) -> Callab
     """Return what builds networks and trainer for options, which a remedy may change; ``built`` hears of each time."""
     plan, dataset, group, folder = job.plan, job.resolved.dataset, job.group, job.folder
     settings, device = plan.settings, job.device
+    if settings.privacy is not None:
+        return _private_builder(job, observer, built)
     feed = Feed(dataset.splits["train"], plan.options.batch_size, settings.seed, device, job.shares)
     evaluator = Evaluator(dataset, settings.seed, device, shipped_classifier(dataset, device))
 
@@ -197,6 +213,34 @@ def _builder(job: _Job, observer: Observer, built: Callable[[], None]) -> Callab
         return trainer
 
     return build
+
+
+def _private_builder(job: _Job, observer: Observer, built: Callable[[], None]) -> Callable[[FamilyConfig], Trainer]:
+    """Return the same for a private run: minibatches by Poisson sampling, and no doctor, who would look at rows."""
+    plan, dataset, folder = job.plan, job.resolved.dataset, job.folder
+    secret = secret_of(folder, bool(list_checkpoints(folder.checkpoints)))
+    feed = PoissonFeed(dataset.splits["train"], plan.options.batch_size, secret, job.device)
+
+    def build(options: FamilyConfig) -> Trainer:
+        with rebuilt(folder) if job.resumed else contextlib.nullcontext():
+            family = build_family(plan.family, options, dataset.spec)
+        trainer = PrivateTrainer(
+            family, feed, plan.settings, folder, observer, NULL_MONITOR, job.group, job.precision, job.threads,
+            job.warm_start, secret=secret,
+        )  # fmt: skip
+        built()
+        return trainer
+
+    return build
+
+
+def _spent(job: _Job, outcome: Outcome, observer: Observer) -> dict[str, float]:
+    """Return what a private run has spent, and say it; nothing of others."""
+    found = spent_by(job.plan.settings, job.resolved.network, outcome.progress.step)
+    if found is None:
+        return {}
+    observer.say(f"privacy: {found}")
+    return {"epsilon": found.epsilon, "delta": found.delta} if found.epsilon < float("inf") else {}
 
 
 def _precision(request: Plan, network: Family, device: torch.device, resumed: RunFolder | None) -> Precision:
@@ -269,11 +313,11 @@ def _verdict(folder: RunFolder) -> dict[str, Any]:
 
 
 def _snapshots(
-    folder: RunFolder, dataset: Dataset, network: Family, observer: Observer
+    folder: RunFolder, dataset: Dataset, network: Family, observer: Observer, private: bool
 ) -> Callable[[int, Tensor], None]:
     """Return what keeps a picture of every snapshot, then hands it on; a full disk loses the picture, not the run."""
 
-    rows = None if dataset.modality == "image" else dataset.splits["train"].x
+    rows = None if dataset.modality == "image" or private else dataset.splits["train"].x
     columns = grids.class_columns(network.classes)
 
     def write(step: int, samples: Tensor) -> None:

@@ -101,6 +101,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "data": data["fingerprint"],
         "weights to begin with": (config.get("start_from") or {}).get("sha256"),
         "frozen layers of D": settings.get("freeze_discriminator", 0),
+        "privacy": settings.get("privacy"),
         **{f"option {key}": value for key, value in _options(config).items()},
     }
 

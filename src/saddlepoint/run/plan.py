@@ -28,6 +28,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import Sized, suited
 from saddlepoint.family.registry import other_kind
+from saddlepoint.run.privacy import privately
 from saddlepoint.run.weights import check_classes, rebuilt
 
 
@@ -155,7 +156,16 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     asked = rebuilt(RunFolder(plan.out)) if plan.goes_on and plan.out is not None else contextlib.nullcontext()
     with asked:
         network = build_family(plan.family, options, dataset.spec)
-    return Resolved(plan, dataset, network, tuple(found))
+    return _with_privacy(Resolved(plan, dataset, network, tuple(found)), say or (lambda line: None))
+
+
+def _with_privacy(resolved: Resolved, say: Callable[[str], None]) -> Resolved:
+    """Return a plan with the noise chosen, where it is private."""
+    plan = resolved.plan
+    if plan.settings.privacy is None:
+        return resolved
+    settings, told = privately(plan.settings, resolved.network, say)
+    return replace(resolved, plan=replace(plan, settings=settings), chosen=(*resolved.chosen, *told))
 
 
 def _refuse_names(dataset: Dataset) -> None:

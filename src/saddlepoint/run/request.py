@@ -19,7 +19,7 @@ from saddlepoint.core.config import option
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.engine.storage.lookup import VARIABLE
 
-Room = Literal["", "limits", "start", "place", "machine", "doctor", "sweep"]
+Room = Literal["", "limits", "start", "place", "machine", "doctor", "privacy", "sweep"]
 """What a field is for: the help of a command has a panel for each."""
 
 
@@ -54,6 +54,11 @@ class TrainRequest:
             ``hf:owner/name``. Options that are not named are that run's, sizes of images too; what does not fit is
             drawn anew, and said. Learning rates, averages and counts begin anew.
         freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with (Mo et al. 2020).
+        private: train with differential privacy (DP-SGD): what D learns of rows, and G of D, is bounded.
+        epsilon: what may be spent at most; it chooses the noise, for ``steps`` or ``kimg``. None: no limit.
+        delta: probability with which more may be told; below 1 / training rows.
+        clip: norm that the gradient of one pair of a row and a sample may have at most.
+        noise_multiplier: standard deviation of the noise over ``clip``; None: as ``epsilon`` asks.
         log_to: trackers that hear of the training: ``tensorboard``, ``wandb``, ``mlflow``, a list, or text with commas
             between them; ``off``: none any more. None: those that the run had before.
 
@@ -115,6 +120,21 @@ class TrainRequest:
     freeze_discriminator: int = option(
         0, "With --from: first layers of D that keep those weights.", min=0, room="start"
     )
+    private: bool = option(
+        False, "Differential privacy (DP-SGD) for D, and so for G; docs/privacy.md says what it covers.", room="privacy"
+    )
+    epsilon: float | None = option(
+        None, "With --private: spend at most so much; chooses the noise for --steps or --kimg.", room="privacy"
+    )
+    delta: float | None = option(
+        None, "With --private: probability of telling more; below 1 / training rows. Default: 1e-5.", room="privacy"
+    )
+    clip: float | None = option(
+        None, "With --private: norm to which the gradient of one row is clipped. Default: 1.", room="privacy"
+    )
+    noise_multiplier: float | None = option(
+        None, "With --private, instead of --epsilon: deviation of the noise over --clip.", room="privacy"
+    )
     log_to: str | Sequence[str] | None = option(
         None, "Trackers, with commas between them: tensorboard, wandb, mlflow; off. Default: those of before.",
         room="doctor",
@@ -125,11 +145,42 @@ class TrainRequest:
             word, choices = getattr(self, field.name), field.metadata["choices"]
             if choices and word is not None and word not in choices:
                 raise ConfigError(f"{field.name.replace('_', '-')} is '{word}'; {suggest(word, choices)}")
+        self._check_private()
         if self.freeze_discriminator and self.start_from is None:
             raise ConfigError(
                 f"freeze-discriminator is {self.freeze_discriminator}, but layers that never learned would stay as "
                 "they were drawn; name a run to begin with: --from RUN"
             )
+
+    def _check_private(self) -> None:
+        """Refuse options of privacy without it, and others that would go round it, or bring nothing with it."""
+        own = {name: getattr(self, name) for name in ("epsilon", "delta", "clip", "noise_multiplier")}
+        named = [name for name, value in own.items() if value is not None]
+        if not self.private:
+            if named:
+                word = named[0].replace("_", "-")
+                raise ConfigError(f"{word} is {own[named[0]]}, but nothing is private; add --private")
+            return
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ConfigError(
+                "--private needs to know how much noise: --epsilon E with --steps or --kimg, or --noise-multiplier S; "
+                "one of the two"
+            )
+        if self.epsilon is not None and self.steps is None and self.kimg is None:
+            raise ConfigError(
+                f"epsilon is {self.epsilon:g}, but how much noise it takes depends on the number of steps, which a "
+                "time does not say; add --steps or --kimg"
+            )
+        reasons = {
+            "--from: what its training told of these rows is not counted": self.start_from is not None,
+            "--micro-batch: gradients are taken row by row anyway": self.micro_batch is not None,
+            "--compile: D's gradients are mapped over rows": self.compile,
+            "--remedy auto: the doctor looks at rows, which is not counted": self.remedy == "auto",
+            "--stop-when finished: the doctor looks at rows, which is not counted": self.stop_when is not None,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise ConfigError(f"--private does not go with {reason}; leave one of the two out")
 
 
 class Picture(StrEnum):

@@ -30,6 +30,11 @@ class Request(Preparation, total=False):
     averages: str
     start_from: str | Path | None
     freeze_discriminator: int
+    private: bool
+    epsilon: float | None
+    delta: float | None
+    clip: float | None
+    noise_multiplier: float | None
     log_to: str | Sequence[str] | None
     options: Mapping[str, Any] | None
 
@@ -147,6 +152,7 @@ class TimeGANRequest(Training, total=False):
     ema_half_life_kimg: float | None
     ema_ramp: float | None
     space: Literal["learned", "fixed"]
+    start: Literal["learned", "data"]
     width: int
     layers: int
     cell: Literal["gru", "gru-before", "lstm"]

@@ -29,6 +29,7 @@ from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
 from saddlepoint.run.conditional import Asked, write_asked
 from saddlepoint.run.generator import Generator
+from saddlepoint.run.privacy import Spent, privacy_of
 from saddlepoint.run.trackers.follow import send_report
 
 if TYPE_CHECKING:
@@ -295,6 +296,11 @@ class Run(Generator):
         if not weights.is_export(self.path):
             send_report(self.path, report, self.step, warn)
         return page
+
+    @property
+    def privacy(self) -> Spent | None:
+        """What training with differential privacy has spent up to this checkpoint; None: it was none."""
+        return privacy_of(self.config, RunFolder(self.path).read_status(), self.family, self.step)
 
     @property
     def seconds(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import Explicit, Latents, Subject
 from saddlepoint.evaluation.report.facts import changed_options, chosen_options
 from saddlepoint.evaluation.report.page import Training
-from saddlepoint.family.capabilities import Guided, StyleSpace
+from saddlepoint.family.capabilities import DiscriminatorLogits, Guided, StyleSpace
 from saddlepoint.family.explicit import Encoding, Likelihood
 
 if TYPE_CHECKING:
@@ -50,8 +51,16 @@ def subject_of(run: Run, dataset: Dataset | None) -> Subject:
     labels = (lambda n, seed: _labels(run, n, seed)) if run.family.classes else None
     replicate = (lambda x, c, seed: run.replicate(x, c, seed=seed)) if isinstance(family, Encoding) else None
     return Subject(
-        label, sample, labels=labels, latents=latents, styles=styles, explicit=_explicit(run), replicate=replicate
-    )
+        label, sample, labels=labels, latents=latents, styles=styles, explicit=_explicit(run), replicate=replicate,
+        logits=_judge(run), privacy="" if run.privacy is None else str(run.privacy),
+    )  # fmt: skip
+
+
+def _judge(run: Run) -> Callable[[Tensor, np.ndarray | None], Tensor] | None:
+    """Return D's logits of given rows, where the family has a D."""
+    if not isinstance(run.family, DiscriminatorLogits):
+        return None
+    return lambda x, labels: run.logits(x, None if labels is None else torch.from_numpy(np.asarray(labels)))
 
 
 def _explicit(run: Run) -> Explicit | None:
@@ -92,6 +101,7 @@ def _translator(run: Run, label: str, dataset: Dataset | None) -> Subject:
         labels=lambda n, seed: _labels(run, n, seed),
         translate=lambda x, c, seed: run.generate(x, c, seed=seed),
         guided=run.guided if isinstance(run.family, Guided) else None,
+        logits=_judge(run),
     )
 
 
@@ -116,6 +126,8 @@ def training_of(run: Run) -> Training:
         + f", {told_threads(run.log, config.get('threads'))}, {config['device']}",
         "saddlepoint": str(config.get("saddlepoint", "?")),
     }
+    if run.privacy is not None:
+        facts["privacy"] = str(run.privacy)
     about = {
         "run": f"{run.path.resolve().name}, {facts['trained']}",
         "family": f"{run.family.summary}; preset {config['preset']}",

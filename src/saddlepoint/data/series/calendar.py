@@ -37,7 +37,7 @@ def phases(times: np.ndarray, parts: Sequence[str]) -> np.ndarray:
             turn = (days.astype(np.int64) + 3) % 7 / 7
         else:
             year = stamps.astype("datetime64[Y]")
-            begin, end = (of.astype("datetime64[ns]").astype(np.int64) for of in (year, year + 1))
+            begin, end = (of.astype("datetime64[ns]").astype(np.int64) for of in (year, year + np.timedelta64(1, "Y")))
             turn = (stamps.astype(np.int64) - begin) / (end - begin)
         found[..., place] = turn
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.tables.pace import DAY, SECOND
+from saddlepoint.data.tables.pace import DAY, SECOND, last_days
 from saddlepoint.data.tables.stamps import Stamps, stamps_from_json
 
 HOUR = DAY // 24
@@ -72,12 +72,12 @@ class TimeIndex:
         if self.unit == "working days":
             times = np.busday_offset(day, steps * int(self.step), roll="backward") + (last - day)
         elif self.unit in ("months", "month ends", "working month ends"):
-            months = last.astype("datetime64[M]") + steps * int(self.step)
-            ends = (months + 1).astype("datetime64[D]") - 1
+            months = last.astype("datetime64[M]") + (steps * int(self.step)).astype("timedelta64[M]")
+            ends = last_days(months)
             if self.unit == "working month ends":
                 days = np.busday_offset(ends, 0, roll="backward")
             else:
-                of_month = (day - day.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
+                of_month = day - day.astype("datetime64[M]").astype("datetime64[D]")
                 days = (
                     ends if self.unit == "month ends" else np.minimum(months.astype("datetime64[D]") + of_month, ends)
                 )

@@ -36,7 +36,7 @@ def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[floa
             return max(1.0, float(np.median(count(before, after)))), "working days", count
         months = days.astype("datetime64[M]")
         of_month = (days - months.astype("datetime64[D]")).astype(int)
-        ends = (months + 1).astype("datetime64[D]") - 1
+        ends = last_days(months)
         kinds = (
             ("months", len(np.unique(of_month)) == 1),
             ("month ends", bool((days == ends).all())),
@@ -54,6 +54,17 @@ def _days(times: np.ndarray) -> np.ndarray:
 
 def _working_days(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.busday_count(_days(a), _days(b)).astype(np.float64)
+
+
+def last_days(months: np.ndarray) -> np.ndarray:
+    """Return the last day of each month, datetime64[D].
+
+    Args:
+        months: datetime64[M].
+    """
+    # With units: NumPy 2.5 warns of bare integers beside times, and will refuse them.
+    found: np.ndarray = (months + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
+    return found
 
 
 def _months(a: np.ndarray, b: np.ndarray) -> np.ndarray:

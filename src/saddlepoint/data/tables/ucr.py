@@ -17,6 +17,7 @@ from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.tables.frame import Frame
+from saddlepoint.data.tables.pace import last_days
 
 if TYPE_CHECKING:
     import pandas
@@ -219,9 +220,8 @@ def _start_times(path: Path, start: str, frequency: str, count: int) -> np.ndarr
         found: np.ndarray = first + (steps * seconds).astype("timedelta64[s]")
         return found
     month, day = first.astype("datetime64[M]"), first.astype("datetime64[D]")
-    starts = month + steps * months
-    ends = (starts + 1).astype("datetime64[D]") - 1
-    days = np.minimum(starts.astype("datetime64[D]") + (day - month.astype("datetime64[D]")), ends)
+    starts = month + (steps * months).astype("timedelta64[M]")
+    days = np.minimum(starts.astype("datetime64[D]") + (day - month.astype("datetime64[D]")), last_days(starts))
     return days.astype("datetime64[s]") + (first - day.astype("datetime64[s]"))
 
 

@@ -112,7 +112,7 @@ _CONFIG: Mapping[str, Kind] = {
 STATUS: Mapping[str, Kind] = {
     **dict.fromkeys(("state", "reason", "verdict"), text),
     **dict.fromkeys(("step", "nimg", "since_nimg"), count),
-    **dict.fromkeys(("seconds", "epoch"), finite), "evidence": listed(text),
+    **dict.fromkeys(("seconds", "epoch", "epsilon", "delta"), finite), "evidence": listed(text),
 }  # fmt: skip
 """Entries of ``status.json``."""
 

@@ -21,7 +21,7 @@ NEAR, DIFFERENT, FAR = 0, 1, 2
 _BY_FEATURES = ("fd", "kd", "prdc")
 """Kinds of protocols whose features may be plain pixels."""
 
-_VETOES = ("memorisation", "feature-copies", "leave-out", "ppl")
+_VETOES = ("memorisation", "feature-copies", "leave-out", "membership-inference", "ppl")
 """Kinds of protocols that can refuse samples, and cannot praise them."""
 
 _BLIND = 0.05

@@ -26,6 +26,11 @@ def limits(bench: Bench, report: Report | None = None) -> tuple[str, ...]:
     test, n = len(bench.dataset.splits["test"]), bench.count()
     if bench.dataset.modality == "sequence":
         return _series_limits(bench)
+    if bench.subject.privacy:
+        found.append(
+            f"Trained with differential privacy, {bench.subject.privacy}. The figures and pictures of this report look "
+            "at training and held-out rows themselves, which that does not count."
+        )
     if test < _FEW_ROWS:
         found.append(
             f"'{short_name(bench.dataset.name)}' has only {test:,} test rows: intervals are wide, and "

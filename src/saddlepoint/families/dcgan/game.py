@@ -19,7 +19,16 @@ from torch import Tensor, nn
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, Latents, PerSample
 from saddlepoint.families.dcgan.config import DCGANConfig
-from saddlepoint.family import Batch, BatchNormalised, Conditional, Context, DataSpec, DiscriminatorLogits, Family
+from saddlepoint.family import (
+    Batch,
+    BatchNormalised,
+    Conditional,
+    Context,
+    DataSpec,
+    DiscriminatorLogits,
+    Family,
+    PairLosses,
+)
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage, Terms
 from saddlepoint.family.optimizers import two_players
 from saddlepoint.family.options import penalty_due, specification
@@ -197,7 +206,7 @@ _SETTLED = 512
 """Samples from which statistics of batch normalisation are recomputed for the averaged generator."""
 
 
-class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
+class Game(DiscriminatorLogits, PairLosses, Conditional, BatchNormalised, Family):
     """Two convolutional players. Its methods stand in the order in which a step needs them."""
 
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
@@ -251,6 +260,34 @@ class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
             self.augment_p.copy_(adapt(self.augment_p, real_logits, self.config.batch_size, self.config.ada_kimg))
             logs["augment p"] = self.augment_p.clone()
         return Terms(loss, logs)
+
+    def mixing(self) -> str:
+        """Return why pairs cannot be told apart by these options."""
+        c = self.config
+        reasons = {
+            f"the game is '{c.objective}', in which G reads D's logits of rows (--objective non-saturating)": (
+                self.objective.paired
+            ),
+            "G is told labels of rows (no --conditional)": c.conditional,
+            f"D is normalised by '{c.discriminator_norm}': over the minibatch, or with a state that moves as it is "
+            "asked (--discriminator-norm none)": c.discriminator_norm != "none",
+            "samples of one minibatch depend on one another (--generator-norm channel)": c.generator_norm == "batch",
+            "R1 and R2 take gradients in the input (--r1-gamma none --r2-gamma none)": not (
+                c.r1_gamma is None and c.r2_gamma is None
+            ),
+            "adaptive augmentation looks at D's logits of rows (--ada-kimg none)": c.ada_kimg is not None,
+        }
+        return "; ".join(reason for reason, holds in reasons.items() if holds)
+
+    def pairs(self, phase: Phase, batch: Batch, ctx: Context) -> tuple[Images, Images]:
+        """Return what D sees of rows and of as many samples."""
+        fake = self._fake(batch, ctx)
+        return self._seen(batch.x, ctx), self._seen(fake, ctx)
+
+    def pair_losses(self, phase: Phase, real: Images, fake: Images) -> PerSample:
+        """Return D's loss on pairs, (n,)."""
+        logits = self.discriminator(torch.cat([real, fake]), None).chunk(2)
+        return self.objective.discriminator(*logits)
 
     def _fake(self, batch: Batch, ctx: Context) -> Images:
         labels = batch.labels if self.classes else None

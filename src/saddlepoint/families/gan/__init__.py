@@ -40,6 +40,7 @@ class GAN(Varied, Remediable, Game):
     Config = GANConfig
     PRESETS: ClassVar[Mapping[str, GANConfig]] = {
         "mnist": penalised.MNIST,
+        "mnist-private": penalised.MNIST_PRIVATE,
         "mnist-2014": _RELEASED,
         # Algorithm 1 of the paper: k = 1 step of D on the value function, then one of G on fresh noise, the
         # paper's stronger gradient for G; the rest as released.

@@ -26,6 +26,7 @@ from saddlepoint.family import (
     DiscriminatorLogits,
     Family,
     OptimizerSpec,
+    PairLosses,
     Phase,
     Prepared,
     Simultaneous,
@@ -131,7 +132,7 @@ class MaxoutDiscriminator(nn.Module):
         return in_full(self.output, h).squeeze(1)
 
 
-class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
+class Game(Simultaneous, DiscriminatorLogits, PairLosses, Prepared, Constrained, Family):
     """Two players and one value function. Its methods stand in the order in which a step needs them."""
 
     GENERATORS: ClassVar[Mapping[str, type[Generator]]] = {"relu": Generator, "relu-sigmoid": SigmoidTopGenerator}
@@ -263,6 +264,33 @@ class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
         logits: PerSample = self.discriminator_of_now()(self.real(x))
         return logits
+
+    def mixing(self) -> str:
+        """Return why pairs cannot be told apart by these options."""
+        c = self.config
+        reasons = {
+            f"the game is '{c.objective}', in which G reads D's logits of rows (--objective non-saturating)": (
+                self.objective.paired
+            ),
+            "G is given halves of rows (--given none)": c.given != "none",
+            "rows are normalised by statistics of the data (--contrast none)": c.contrast is not None,
+            "a second D learns from the same rows (no --prior-widths)": bool(c.prior_widths),
+            "dropout draws masks (--keep-input 1 --keep-hidden 1)": c.discriminator != "leaky-relu"
+            and min(c.keep_input, c.keep_hidden) < 1,
+            "R1 and R2 take gradients in the input (--r1-gamma none --r2-gamma none)": not (
+                c.r1_gamma is None and c.r2_gamma is None
+            ),
+        }
+        return "; ".join(reason for reason, holds in reasons.items() if holds)
+
+    def pairs(self, phase: Phase, batch: Batch, ctx: Context) -> tuple[Samples, Samples]:
+        """Return what D sees of rows and of as many samples."""
+        return self.seen(batch.x, ctx)
+
+    def pair_losses(self, phase: Phase, real: Samples, fake: Samples) -> PerSample:
+        """Return D's loss on pairs, (n,)."""
+        logits = self.discriminator(torch.cat([real, fake])).chunk(2)
+        return self.config.discriminator_weight * self.objective.discriminator(*logits)
 
     def discriminator_of_now(self) -> nn.Module:
         """Return the D that plays now."""

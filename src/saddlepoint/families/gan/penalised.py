@@ -34,6 +34,13 @@ MNIST = GANConfig(
 )  # fmt: skip
 """Three minutes on two CPU cores."""
 
+MNIST_PRIVATE = replace(
+    MNIST, batch_size=256, discriminator_widths=(128,), objective="non-saturating", r1_gamma=None, r2_gamma=None,
+    simultaneous=False, k=5, lr=2e-3,
+)  # fmt: skip
+"""What `--private` can train: no pairing, no penalties; a small D, for the noise grows with its parameters; five steps
+of D for one of G, so that D keeps up in spite of it (Bie et al. 2023, Private GANs, revisited)."""
+
 POINTS = replace(
     MNIST, batch_size=128, latent_size=2, generator="relu", generator_widths=(128,) * 3, lr=8e-3,
     discriminator_lr=0.25, discriminator_widths=(128,) * 3, r1_gamma=0.1, r2_gamma=0.1, gamma_decay_kimg=1000.0,
@@ -75,6 +82,12 @@ class Penalised(Game):
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]
+
+    def pair_losses(self, phase: Phase, real: Samples, fake: Samples) -> PerSample:
+        """Return D's loss on pairs, (n,), without penalties."""
+        discriminator = cast("LeakyDiscriminator", self.discriminator_of(phase))
+        logits = discriminator.logits(torch.cat([real, fake])).chunk(2)
+        return self.config.discriminator_weight * self.objective.discriminator(*logits)
 
     def prepare(self, stats: DataStats) -> None:
         """Let each D see deviations from the mean of the data."""

@@ -23,6 +23,12 @@ class TimeGANConfig(FamilyConfig):
         "along fixed principal axes, in one",
         choices=("learned", "fixed"),
     )
+    start: str = option(
+        "learned",
+        "where windows begin, and how large their increments are (fixed space): G learns it, or is given those of "
+        "windows of the data",
+        choices=("learned", "data"),
+    )
     width: int = option(24, "hidden units of every recurrent layer, and dimensions of the learned space")
     layers: int = option(3, "recurrent layers of each network; the supervisor has one less")
     cell: str = option("gru-before", "recurrent cell; gru-before: reset gate before the product", choices=CELLS)
@@ -81,6 +87,7 @@ class TimeGANConfig(FamilyConfig):
         check(0 <= self.latent_shared <= most, "latent_shared", self.latent_shared, "from 0 to latent-size")
         # Penalties need input gradients, which recurrent layers with passes by hand do not give twice.
         plain = self.objective == "non-saturating" and self.r1_gamma is None and self.r2_gamma is None
+        check(self.start == "learned" or self.space == "fixed", "start", self.start, "learned, or take space fixed")
         check(plain or self.space == "fixed", "space", self.space, "fixed for R1, R2 or another objective")
 
     def learning_rate(self, at: Progress) -> float:

@@ -3,6 +3,9 @@
 A level says little about the step to the next one. In principal axes of unit variance, of levels and of increments, a
 critic sees small steps as well as large ones, and G makes both; there is nothing to embed, so one stage is enough.
 Relativistic pairing, R1 and R2: Huang et al. 2024 (R3GAN).
+
+With ``start`` data G learns p(window | where it begins, how large its increments are): both come from training windows,
+as a block bootstrap's and an autoregression's starts do, and a sample is paired with the real window that they are of.
 """
 
 from __future__ import annotations
@@ -15,16 +18,19 @@ from torch import Tensor
 from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.families.timegan.config import TimeGANConfig
 from saddlepoint.families.timegan.game import Game, Windows
-from saddlepoint.family import Batch, Context, DataStats, OptimizerSpec, Phase, Simultaneous, Stage, Terms
+from saddlepoint.family import EXAMPLES, Batch, Context, DataStats, OptimizerSpec, Phase, Simultaneous, Stage, Terms
 from saddlepoint.family.optimizers import two_players
 from saddlepoint.family.options import penalty_due
 from saddlepoint.nn.categories import on_circle
-from saddlepoint.nn.recurrent import Steps
+from saddlepoint.nn.recurrent import Steps, affine
 from saddlepoint.nn.windows import Coordinates, Critic, Part, beside, repeated
 from saddlepoint.objectives.losses import generator_loss_along
 from saddlepoint.objectives.penalties import penalised, slopes
 from saddlepoint.objectives.schedules import inverse
 from saddlepoint.objectives.theory import game_logs
+
+LEAST_SIZE = 1e-2
+"""Beside increments of unit variance: the logarithm of none at all."""
 
 SLOPE = 0.2
 """Slope of the critic's LeakyReLU on the negative side."""
@@ -45,13 +51,20 @@ class Fixed(Simultaneous, Game):
         """Make coordinates, G and the critic."""
         c, k, n, g, told = self.config, self.static, self.numbers, self.groups.features, 2 * self.known
         self.coordinates = Coordinates(n)
+        placed = n if self.anchored else 0
+        if self.anchored:
+            self.starts: Tensor  # the first two steps of training windows
+            self.spreads: Tensor  # how large their increments are
+            self.register_buffer("starts", torch.zeros(EXAMPLES, 2, n))
+            self.register_buffer("spreads", torch.zeros(EXAMPLES, n))
         self.generator = Part(
-            c.width, c.cell, (self.latents + told, 2 * n + g), (k, k), layers=c.layers, classes=self.classes,
-            squashed=False, own=True,
+            c.width, c.cell, (self.latents + told + 2 * placed, 2 * n + g), (k, k), layers=c.layers,
+            classes=self.classes, squashed=False, own=True,
         )  # fmt: skip
-        # The critic sees levels and increments, categories, static features, the calendar, and where a window ends.
+        # The critic sees levels and increments, how large they should be, categories, static features, the calendar,
+        # and where a window ends.
         self.discriminator = Critic(
-            2 * n + g + k + told + 1, self.data.shape[0], c.critic_width, self.classes, SLOPE,
+            2 * n + placed + g + k + told + 1, self.data.shape[0], c.critic_width, self.classes, SLOPE,
             # A paired objective sees differences of logits only: an offset would never move.
             bias=not self.objective.paired,
         )  # fmt: skip
@@ -63,9 +76,10 @@ class Fixed(Simultaneous, Game):
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
         c, data = self.config, self.read(batch.x, batch.labels)
-        # A sample is of the time of the real window that it is paired with, and as long.
+        # A sample is of the time of the real window that it is paired with, as long, and begins where it does.
         z, noise = self.told(self._latents(len(batch), ctx.generator), data.calendar)
-        real, fake = self._seen(data.x, data), self._seen(self._made(z, noise, data.labels), data)
+        place = self._place(data) if self.anchored else None
+        real, fake = (self._seen(x, data, place) for x in (data.x, self._made(z, noise, data.labels, place)))
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (time, channel, 2 batch)
         pairs, labels = beside(real, fake.detach()), repeated(2, data.labels)[0]
@@ -84,18 +98,35 @@ class Fixed(Simultaneous, Game):
 
     def windows(self, z: Steps, noise: Steps, given: Windows) -> Steps:
         """Return G's windows, clipped to [0, 1]: no sigmoid keeps them there."""
-        return self._made(z, noise, given.labels).clamp(0, 1)
+        place = given.x[:1, given.x.shape[1] - 2 * self.numbers :] if self.anchored else None
+        return self._made(z, noise, given.labels, place).clamp(0, 1)
 
-    def _made(self, z: Steps, noise: Steps, labels: Tensor | None) -> Steps:
+    def _made(self, z: Steps, noise: Steps, labels: Tensor | None, place: Steps | None) -> Steps:
         # In the data's units, with categories drawn: (time, feature, batch) without calendar.
+        if place is not None:
+            start, spread = place.split(self.numbers, 1)
+            told = torch.cat([affine(start - self.coordinates.mean, self.coordinates.level), spread], 1)
+            moving, static = z.split((z.shape[1] - self.static, self.static), 1)
+            z = torch.cat([moving, told.expand(len(z), -1, -1), static], 1)
         found = self.generator(z, labels)
         levels, logits, static = found.split((2 * self.numbers, self.groups.features, self.static), 1)
-        return self.groups.drawn(self.coordinates.back(levels), logits, static, noise)
+        numbers = self.coordinates.back(levels)
+        if place is not None:
+            numbers = numbers - numbers[:1] + start
+        return self.groups.drawn(numbers, logits, static, noise)
 
-    def _seen(self, x: Steps, data: Windows) -> Steps:
+    def _place(self, data: Windows) -> Steps:
+        # (1, 2 numbers, batch): the first step, and the log of the mean size of increments along each axis
+        numbers = data.x[:, : self.numbers]
+        sizes = self.coordinates(numbers)[1:, self.numbers :].abs() * data.mask[1:]
+        mean = sizes.sum(0, keepdim=True) / data.mask[1:].sum(0, keepdim=True).clamp_min(1)
+        return torch.cat([numbers[:1], (mean + LEAST_SIZE).log()], 1)
+
+    def _seen(self, x: Steps, data: Windows, place: Steps | None) -> Steps:
         # What the critic sees of windows: nothing after their ends but that they have ended.
         numbers, others = x.split((self.numbers, x.shape[1] - self.numbers), 1)
-        parts = torch.cat([self.coordinates(numbers), others, on_circle(data.calendar)], 1)
+        told = [] if place is None else [place[:, self.numbers :].expand(len(x), -1, -1)]
+        parts = torch.cat([self.coordinates(numbers), *told, others, on_circle(data.calendar)], 1)
         return torch.cat([parts * data.mask, data.mask.to(x.dtype)], 1)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
@@ -107,11 +138,35 @@ class Fixed(Simultaneous, Game):
         self.generator.draw(generator, glorot=False)
         self.discriminator.draw(generator)
 
+    @property
+    def anchored(self) -> bool:
+        """Whether windows begin, and move, as windows of the data do."""
+        return self.config.start == "data" and self.numbers > 0
+
+    @property
+    def remembers(self) -> bool:
+        """Whether inputs carry more of training windows than how long they are."""
+        return self.anchored or super().remembers
+
+    def remembered(self, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Return a start between the first two steps of a training window, the size of its increments, its calendar."""
+        if not self.anchored:
+            return super().remembered(chosen, generator)
+        first, second = self.starts.to(chosen.device)[chosen].unbind(1)
+        share = torch.rand(len(chosen), 1, generator=generator, device=chosen.device)
+        place = torch.cat([torch.lerp(first, second, share), self.spreads.to(chosen.device)[chosen]], 1)
+        return [place[:, None].expand(-1, self.data.shape[0], -1), *super().remembered(chosen, generator)]
+
     def prepare(self, stats: DataStats) -> None:
         super().prepare(stats)
         self.coordinates.fit(stats.examples[:, :, : self.numbers].permute(1, 2, 0))
+        if self.anchored:
+            rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
+            first = rows[:, :2, : self.numbers]
+            self.starts.copy_(torch.where(first.isfinite(), first, first[:, :1]))
+            self.spreads.copy_(self._place(self.read(rows, None))[0, self.numbers :].t())
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,)."""
         data = self.read(x, labels)
-        return self.discriminator(self._seen(data.x, data), data.labels)
+        return self.discriminator(self._seen(data.x, data, self._place(data) if self.anchored else None), data.labels)

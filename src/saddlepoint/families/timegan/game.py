@@ -197,7 +197,9 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
 
     def told(self, z: Steps, calendar: Steps) -> tuple[Steps, Steps]:
         """Return what G reads of z, with the calendar, and the noise that draws categories."""
-        parts = z.split((self.latents, self.static, self.groups.features), 1)
+        parts = z[:, : self.latents + self.static + self.groups.features].split(
+            (self.latents, self.static, self.groups.features), 1
+        )
         return torch.cat([parts[0], on_circle(calendar), parts[1]], 1), parts[2]
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
@@ -232,15 +234,23 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
         z = self._latents(n, generator).permute(2, 0, 1)
         lengths, time = self.lengths.to(z.device), self.data.shape[0]
         whole = bool((lengths == time).all())
-        if whole and not self.known:
+        if whole and not self.remembers:
             return z.contiguous()
         chosen = torch.randint(EXAMPLES, (n,), generator=generator, device=z.device)
-        if self.known:
-            z = torch.cat([z, self.phases.to(z.device)[chosen]], 2)
+        z = torch.cat([z, *self.remembered(chosen, generator)], 2)
         if whole:
             return z
         ended = torch.arange(time, device=z.device) >= lengths[chosen][:, None]
         return z.masked_fill(ended[:, :, None], torch.nan)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether inputs carry more of training windows than how long they are."""
+        return self.known > 0
+
+    def remembered(self, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Return what inputs carry of the chosen training windows, (n, time, features) each; the calendar is last."""
+        return [self.phases.to(chosen.device)[chosen]] if self.known else []
 
     def _latents(self, n: int, generator: torch.Generator) -> Steps:
         # z (time, latents + static + features of categories, n); what is shared is the same in every step.

@@ -114,7 +114,7 @@ def sweep(
     """
     if trials < 1 or seeds < 0 or n < 1:
         raise ConfigError(f"trials are {trials}, seeds {seeds}, n is {n}; they must be at least 1, 0 and 1")
-    base = api.plan(family, data, **request)
+    base = _not_private(api.plan(family, data, **request))
     texts = [f"{name}={words}" for name, words in over.items()] if isinstance(over, Mapping) else list(over)
     dimensions = read_over(texts, base.options)
     folder = _folder(base, dimensions, n, features, out)
@@ -139,6 +139,16 @@ def _watched(
         line.begin(())
         heard = Observer(tick=line.tick, diagnosis=line.diagnosis, snapshot=line.snapshot, warn=line.warn)
         yield heard, Telling(say or line.say)
+
+
+def _not_private(plan: api.Plan) -> api.Plan:
+    """Return a plan that is not private; another one is refused."""
+    if plan.settings.privacy is not None:
+        raise ConfigError(
+            "a sweep chooses among trials by what rows say of them, which --private does not count; train one run with "
+            "options that were chosen on other data"
+        )
+    return plan
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Training with differential privacy: clipped gradients of pairs, noise, and what they cost."""
