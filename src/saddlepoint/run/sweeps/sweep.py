@@ -124,12 +124,7 @@ def sweep(
         validation = Validation(resolved.dataset, n, base.settings.seed, features, tell)
         _begin(store, dimensions, resolved.plan.options)
         work = _Work(base, folder, dimensions, store, validation, resolved.dataset.name, heard, tell)
-        if not work.trials(prune):
-            return _kept(work.found(interrupted=True))
-        _refuse_failures(so_far := work.found())
-        if so_far.at_work or so_far.best is None or not seeds:
-            return _kept(so_far)
-        return work.winner(so_far.best, seeds)
+        return work.all(prune, seeds)
 
 
 @contextmanager
@@ -177,6 +172,15 @@ class _Work:
         return Sweep(
             self.folder, self.base.family, self.data, over, measure, known, best_of(known), winner, interrupted, at_work
         )
+
+    def all(self, prune: bool, seeds: int) -> Sweep:
+        """Carry out trials until there is none left for this worker; then train the winner, if this is the last one."""
+        if not self.trials(prune):
+            return _kept(self.found(interrupted=True))
+        _refuse_failures(so_far := self.found())
+        if so_far.at_work or so_far.best is None or not seeds:
+            return _kept(so_far)
+        return self.winner(so_far.best, seeds)
 
     def trials(self, prune: bool) -> bool:
         """Carry out trials until there is none left for this worker; return False where it was interrupted."""
