@@ -20,7 +20,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.export import export_run, quality
 from saddlepoint.export.forms import OPSET, TARGETS, Forms, Target, chosen
 from saddlepoint.export.parity import TOLERANCE, check
-from saddlepoint.export.rewrites import fold_constants
+from saddlepoint.export.rewrites import LOWERED, fold_constants
 from saddlepoint.export.sampler.generator import Generator
 from saddlepoint.export.sampler.runtimes import RUNTIMES
 from saddlepoint.export.trial import tried
@@ -81,6 +81,8 @@ def test_a_graph_in_another_form_makes_the_same(
     assert model.opset_import[0].version == forms.opset
     sizes = [size for value in model.graph.input for size in value.type.tensor_type.shape.dim]
     assert all(size.dim_value for size in sizes) == (forms.batch is not None)
+    if forms.opset == LOWERED:
+        assert "allowzero" not in {attribute.name for node in model.graph.node for attribute in node.attribute}
 
 
 @pytest.fixture(scope="module")

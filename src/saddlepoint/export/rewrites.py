@@ -45,14 +45,15 @@ def rewrite(path: Path, forms: Forms) -> None:
 def lower(model: Any) -> None:
     """Write a model of opset 18 in 17: axes of means as an attribute, equal parts without their number.
 
-    ONNX's own converter knows no way for Split. What else changed between the two is not in our graphs, or is checked.
+    Reshapes lose their word on sizes of 0: there are none, and readers of older opsets do not know it. ONNX's own
+    converter knows no way for Split. What else changed between the two is not in our graphs, or is checked.
     """
     from onnx import helper, numpy_helper
 
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    later = {"noop_with_empty_axes", "num_outputs", "antialias", "keep_aspect_ratio_policy", "axes"}
+    later = {"noop_with_empty_axes", "num_outputs", "antialias", "keep_aspect_ratio_policy", "axes", "allowzero"}
     for node in model.graph.node:
-        if not (node.op_type.startswith("Reduce") or node.op_type in ("Split", "Resize")):
+        if not (node.op_type.startswith("Reduce") or node.op_type in ("Split", "Resize", "Reshape")):
             continue
         if node.op_type == "ReduceSum":  # its axes are an input since opset 13
             continue
