@@ -84,17 +84,16 @@ def run(row: Row, named: bool) -> None:
 def write() -> None:
     """Write the table."""
     kept = kept_rows((row, row.path) for row in ROWS.values())
-    lines = head_of(["training", "ε", "noise", "updates of D", "seconds", *SHOWN.values()])
+    lines = head_of(["training", "ε", "noise", "updates of D", *SHOWN.values()])
     for row, found in kept:
         own = found["figures"]["model"]
         facts = [f"{found[key]:.3g}" if key in found else "" for key in ("epsilon", "noise")]
         updates = f"{found['updates']:,}" if "updates" in found else ""
         word = f"`gan {row.preset}`" + (" `--private`" if row.epsilon else "")
-        seconds = f"{found['seconds']:.0f}{found['mark']}"
-        lines.append(line_of([word, *facts, updates, seconds, *(cell(own.get(name)) for name in SHOWN)]))
+        lines.append(line_of([word, *facts, updates, *(cell(own.get(name)) for name in SHOWN)]))
     for name in ("held-out images", "training images"):
         controls = kept[0][1]["figures"].get(name, {})
-        lines.append(line_of([name, *[""] * 4, *(cell(controls.get(metric)) for metric in SHOWN)]))
+        lines.append(line_of([name, *[""] * 3, *(cell(controls.get(metric)) for metric in SHOWN)]))
     images = f"{kept[0][1]['nimg']:,} images each, one seed, δ = {DELTA:g}. "
     write_section(PAGE, "price", [*lines, "", images + measured_on(found for _, found in kept)])
 
