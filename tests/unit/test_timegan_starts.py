@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import saddlepoint
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.export.card import card
 from saddlepoint.families.timegan import TimeGAN
 from saddlepoint.families.timegan.fixed import LEAST_SIZE
 from saddlepoint.families.timegan.game import Windows
@@ -142,3 +145,11 @@ def test_resampled_inputs_of_given_data_are_read_alike() -> None:
 def test_the_learned_space_has_no_start() -> None:
     with pytest.raises(ConfigError, match="start"):
         replace(TimeGAN.PRESETS["code-2019"], start="data")
+
+
+def test_the_card_says_that_rows_are_kept(tmp_path: Path) -> None:
+    said = "The weights hold up to 512 (parts of) training rows"
+    for start in ("data", "learned"):
+        options = {"start": start, "width": 8, "critic_width": 8}
+        run = saddlepoint.train("timegan", "sines", options=options, steps=2, out=tmp_path / start, threads=1)
+        assert (said in card(run)) == (start == "data")

@@ -53,9 +53,9 @@ class Fixed(Simultaneous, Game):
         self.coordinates = Coordinates(n)
         placed = n if self.anchored else 0
         if self.anchored:
-            self.starts: Tensor  # the first two steps of training windows
+            self.start_examples: Tensor  # the first two steps of training windows
             self.spreads: Tensor  # how large their increments are
-            self.register_buffer("starts", torch.zeros(EXAMPLES, 2, n))
+            self.register_buffer("start_examples", torch.zeros(EXAMPLES, 2, n))
             self.register_buffer("spreads", torch.zeros(EXAMPLES, n))
         self.generator = Part(
             c.width, c.cell, (self.latents + told + 2 * placed, 2 * n + g), (k, k), layers=c.layers,
@@ -152,7 +152,7 @@ class Fixed(Simultaneous, Game):
         """Return a start between the first two steps of a training window, the size of its increments, its calendar."""
         if not self.anchored:
             return super().remembered(chosen, generator)
-        first, second = self.starts.to(chosen.device)[chosen].unbind(1)
+        first, second = self.start_examples.to(chosen.device)[chosen].unbind(1)
         share = torch.rand(len(chosen), 1, generator=generator, device=chosen.device)
         place = torch.cat([torch.lerp(first, second, share), self.spreads.to(chosen.device)[chosen]], 1)
         return [place[:, None].expand(-1, self.data.shape[0], -1), *super().remembered(chosen, generator)]
@@ -163,7 +163,7 @@ class Fixed(Simultaneous, Game):
         if self.anchored:
             rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
             first = rows[:, :2, : self.numbers]
-            self.starts.copy_(torch.where(first.isfinite(), first, first[:, :1]))
+            self.start_examples.copy_(torch.where(first.isfinite(), first, first[:, :1]))
             self.spreads.copy_(self._place(self.read(rows, None))[0, self.numbers :].t())
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
