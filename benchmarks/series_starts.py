@@ -42,7 +42,7 @@ PROTOCOLS = (
 )  # fmt: skip
 SHOWN = (
     ("discriminative score, 32 units", "h32"),
-    ("discriminative score, convolutional", "convolutional"),
+    ("discriminative score, convolutions", "convolutional"),
     ("Context-FID", "Context-FID"),
     ("increments, Wasserstein", "increments"),
     ("autocorrelation distance", "ACF"),
