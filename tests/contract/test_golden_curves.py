@@ -69,10 +69,11 @@ def off(found: dict[str, float], kept: dict[str, float]) -> dict[str, float]:
 
 def beyond(found: list[dict[str, float]], kept: dict[str, Any]) -> list[str]:
     """Return the figures that are further off than other versions and processors make them."""
-    said = []
+    said, known = [], kept.get("off")  # None: nobody has measured this preset with other versions yet
     for number, (line, of_then) in enumerate(zip(found, kept["log"], strict=True)):
         for name, error in off(line, of_then).items():
-            most = min(MOST, max(LEAST, TIMES * kept["off"].get(name, 0.0))) if number else LEAST
+            later = MOST if known is None else min(MOST, max(LEAST, TIMES * known.get(name, 0.0)))
+            most = later if number else LEAST
             if not error <= most:
                 said.append(f"step {line['step']}: {name} {line[name]}, was {of_then[name]}; off by more than {most}")
     return said
@@ -114,15 +115,15 @@ def main(words: list[str]) -> None:
 
 def anew(kept: dict[str, Any], here: dict[str, str], curves: dict[str, Any]) -> dict[str, Any]:
     """Return these curves in the place of the kept ones; what was measured beside them is still how far others are."""
-    measured = {name: found.get("off", {}) for name, found in kept["curves"].items()}
-    curves = {name: {**found, "off": measured.get(name, {})} for name, found in curves.items()}
+    measured = {name: {"off": found["off"]} for name, found in kept["curves"].items() if "off" in found}
+    curves = {name: {**found, **measured.get(name, {})} for name, found in curves.items()}
     return {"machine": here, "beside": kept.get("beside", []), "curves": curves}
 
 
 def beside(kept: dict[str, Any], here: dict[str, str], curves: dict[str, Any]) -> dict[str, Any]:
     """Return the kept curves with the largest differences to them, those of ``curves`` included."""
     for name, found in kept["curves"].items():
-        worst = dict[str, float](found["off"])
+        worst = dict[str, float](found.get("off", {}))
         for line, of_then in zip(curves[name]["log"], found["log"], strict=True):
             for figure, error in off(line, of_then).items():
                 if error > worst.get(figure, 0.0):
