@@ -130,7 +130,10 @@ def litert(folder: Path) -> float:
             interpreter.invoke()
             found = np.array(interpreter.get_tensor(output))
             # Where the last layer is a convolution, onnx2tf leaves its channels last, as TensorFlow has them.
-            return np.moveaxis(found, -1, 1) if found.ndim == 4 and found.shape != wanted else found
+            found = np.moveaxis(found, -1, 1) if found.ndim == 4 and found.shape != wanted else found
+            if found.shape != wanted:
+                raise ValueError(f"converted to make {found.shape}, not {wanted}")
+            return found
 
         return call
 
