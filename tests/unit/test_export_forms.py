@@ -17,12 +17,13 @@ import torch
 
 from saddlepoint.cli.ship import Runtime
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run, quality
 from saddlepoint.export.forms import OPSET, TARGETS, Forms, Target, chosen
 from saddlepoint.export.parity import TOLERANCE, check
 from saddlepoint.export.rewrites import LOWERED, fold_constants
 from saddlepoint.export.sampler.generator import Generator
-from saddlepoint.export.sampler.runtimes import RUNTIMES
+from saddlepoint.export.sampler.runtimes import RUNTIMES, in_shape
 from saddlepoint.export.trial import tried
 from saddlepoint.families.stylegan1.game import EPSILON, SLOPE, Epilogue
 from saddlepoint.nn.styled import normalised_constant
@@ -267,3 +268,33 @@ def test_bf16_is_taken_where_the_check_finds_it_harmless(
         f"import sys\nprint('model:', '{harmless}' if 'default' in sys.argv else '1.0e-06', 'from PyTorch in it')\n"
     )
     assert tried(tmp_path, "openvino", TRIED, print).get("precision") == precision
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted", "found"),
+    [
+        ((28, 28), [1, 28, 28], (1, 1, 28, 28)),
+        ((1, 28, 28), [1, 28, 28], (1, 1, 28, 28)),
+        ((1, 1, 28, 28), [1, 28, 28], (1, 1, 28, 28)),  # the batch axis is there
+        ((6, 128), [6, 128], (1, 6, 128)),
+        ((28, 28, 3), [3, 28, 28], (1, 28, 28, 3)),  # channels last are another graph: the check is to see it
+        ((5,), None, (1, 5)),
+    ],
+)
+def test_a_row_of_ncnn_has_its_batch_axis_once(row: tuple[int, ...], wanted: list[int] | None, found: Any) -> None:
+    x = np.arange(np.prod(row)).reshape(row)
+    made = in_shape(x, wanted)
+    assert made.shape == found
+    assert np.array_equal(made.reshape(-1), x.reshape(-1))
+
+
+def test_a_generator_knows_the_rows_of_its_graphs(tmp_path: Path) -> None:
+    family = untrained("stylegan1", "tiny-32")[0]
+    folder = written(family, tmp_path, Forms())
+    generator = Generator(folder)
+    z = family.sample_inputs(1, stream("cpu", "z")).numpy()
+    truncation = np.ones(1, np.float32)
+    styles = generator.run("mapping", {"inputs": z, "truncation": truncation})
+    made = generator.run("model", {"styles": styles} | generator.noise("model", 1, np.random.default_rng(0)))
+    found = [list(x.shape[1:]) for x in (z, styles, made)]
+    assert [generator._made(name) for name in ("inputs", "mapping", "model")] == found

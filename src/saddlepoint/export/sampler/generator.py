@@ -58,7 +58,17 @@ class Generator:
             kept = graph["half"] if half and graph.get("half") else graph
             if name == "model" and model is not None:
                 kept = {"file": Path(model).absolute(), "sha256": None}
-            self.calls[name] = self._opened(folder / kept["file"], kept["sha256"], graph, settings)
+            self.calls[name] = self._opened(
+                folder / kept["file"], kept["sha256"], graph | {"made": self._made(name)}, settings
+            )
+
+    def _made(self, name: str) -> list[int] | None:
+        """Return the shape of a row that a graph makes: of a sample, or as the graph after it takes it."""
+        if name == "model":
+            return list(self.spec["shape"]) if isinstance(self.spec.get("shape"), list) else None
+        taken = [of for graph in self.graphs.values() for of in graph["inputs"]]
+        kind = "styles" if name == "mapping" else "inputs"
+        return next((of["shape"][1:] for of in taken if of["kind"] == kind and of["shape"][:1] == [None]), None)
 
     def _opened(self, path: Path, checksum: str | None, graph: Mapping[str, Any], settings: Settings) -> Call:
         try:

@@ -118,9 +118,21 @@ def ncnn(content: bytes, graph: Mapping[str, Any], settings: Settings) -> Call:
             status, found = extractor.extract("out0")
             if status:
                 raise ValueError(f"ncnn computes no samples (status {status})")
-            return np.array(found)[None]
+            return in_shape(np.array(found), graph.get("made"))
 
     return call
+
+
+def in_shape(row: np.ndarray, wanted: list[int] | None) -> np.ndarray:
+    """Return one row of a graph with its batch axis: ncnn leaves that out, or keeps it, as pnnx wrote the last layer.
+
+    Args:
+        row: what was computed.
+        wanted: its shape; None: not known. What differs by more than axes of one is not touched.
+    """
+    if wanted is None or [size for size in row.shape if size > 1] != [size for size in wanted if size > 1]:
+        return row[None]
+    return row.reshape(1, *wanted)
 
 
 def _converted(place: Path, content: bytes, shapes: list[list[int]], full: bool) -> tuple[Path, Path]:
