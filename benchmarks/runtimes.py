@@ -229,7 +229,11 @@ def told(kept: Mapping[str, Any]) -> list[str]:
     for name, one in kept.items():
         for cell, entry in one["cells"].items():
             if said := entry.get("refused") or entry.get("fails"):
-                found.setdefault(shortened(said), []).append(f"{name} in {cell}")
+                # What concerns a family everywhere is told once.
+                everywhere = all(other.get("refused") == said for other in one["cells"].values())
+                place = f"{name} everywhere" if everywhere else f"{name} in {cell}"
+                cells = found.setdefault(shortened(said), [])
+                cells += [place] if place not in cells else []
     return [f"- {', '.join(cells)}: {said}" for said, cells in found.items()] + [""]
 
 

@@ -14,7 +14,8 @@ from saddlepoint.family import Family
 def described(family: Family, graphs: list[dict[str, Any]], folder: Path, forms: Forms | None = None) -> None:
     """Write ``model.json`` for graphs in a folder."""
     told = {
-        "graphs": graphs, "shape": list(family.data.shape), "classes": list(family.data.classes[: family.classes]), "shares": [],
+        "graphs": graphs, "shape": list(family.data.shape), "shares": [],
+        "classes": list(family.data.classes[: family.classes]),
         "layout": {"columns": []}, "modality": family.data.modality, "batch": None if forms is None else forms.batch,
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(told))
