@@ -234,5 +234,5 @@ def test_a_copy_plays_the_same_game(preset: str) -> None:
 NAMES = {
     "mnist": "PenalisedGAN", "mnist-2014": "GAN", "mnist-algorithm1": "GAN", "tfd-2014": "TwoStepsGAN",
     "cifar10-fc-2014": "ContrastNormalisedGAN", "cifar10-conv-2014": "ContrastNormalisedConvolutionalGAN",
-    "mnist-inpainting": "InpaintingPenalisedGAN", "points": "PenalisedGAN",
+    "mnist-inpainting": "InpaintingPenalisedGAN", "points": "PenalisedGAN", "mnist-private": "PenalisedGAN",
 }  # fmt: skip

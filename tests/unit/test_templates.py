@@ -84,7 +84,8 @@ OURS = {
     '"moving average of the generator" if run.averaged else "last"', "metric.show(row.value)",
     '"average of the generator over a share of %.3g of the training (its length), made afterwards" '
     "% config.average.length",
-    "metric.show(row.interval[0])", "metric.show(row.interval[1])", 'metric.show(real.value) if real else ""',
+    "uncounted", "metric.show(row.interval[0])", "metric.show(row.interval[1])",
+    'metric.show(real.value) if real else ""',
 }  # fmt: skip
 """What the card shows as it is: numbers, and words of saddlepoint's or of whoever exports."""
 
@@ -199,7 +200,8 @@ def test_the_card_has_its_parts_in_their_order(name: str) -> None:
     tasks = {"timegan": "time-series-forecasting", "stargan": "image-to-image"}
     assert told["pipeline_tag"] == tasks.get(name, "unconditional-image-generation")
     assert re.findall("^#+ .*", re.sub("```.*?```", "", body, flags=re.DOTALL), re.MULTILINE) == [
-        "# mine", "## How to use it", "## Data", "## Training", "## Quality", "## Memorisation", "## Limits",
+        "# mine", "## How to use it", "## Data", "## Training", "## Quality", "## Memorisation", "## Privacy",
+        "## Limits",
     ]  # fmt: skip
     assert "\n\n\n" not in text
     assert text.endswith(".\n")

@@ -301,7 +301,7 @@ def _kl(p: np.ndarray, q: np.ndarray, n: int, m: int | None) -> Estimate:
 def _total_variation(p: np.ndarray, q: np.ndarray, n: int, m: int | None) -> Estimate:
     """Half the absolute differences of shares p of n samples and q of m samples, or known q."""
     gap = p - q
-    value = float(np.abs(gap).sum() / 2)
+    value = min(float(np.abs(gap).sum() / 2), 1.0)  # of rounded shares that share no class it may be a last digit above
     details: dict[str, int | float | str] = {"n": n, "n_reference": m or 0, "classes": len(p)}
     if min(n, m or n) < LEAST_ROWS:
         details["limitation"] = f"{min(n, m or n)} samples are too few for an interval; {LEAST_ROWS} are needed"
