@@ -86,6 +86,7 @@ def test_wandb_keeps_one_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum("samples.path" in item for item in items) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
