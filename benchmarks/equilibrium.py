@@ -16,14 +16,25 @@ Samples are those of the average of weights, as in reports; V and D's means are 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ladder_pace import pace_of
-from records import cell, figures_of, head_of, keep, kept_rows, line_of, measured_on, run_or_write, train, write_section
+from records import (
+    cell,
+    figures_of,
+    game_between,
+    head_of,
+    keep,
+    kept_rows,
+    line_of,
+    measured_on,
+    run_or_write,
+    train,
+    write_section,
+)
 from taxonomy import DOCS, THREADS, Row
 from taxonomy import FIGURES as PACES
 
@@ -52,16 +63,11 @@ def run(row: Row, named: bool) -> None:
         made, outcome = train(row.plan(RUNS / row.name, kimg=pace.images(seconds) / 1000))
         nimg = outcome.progress.nimg
         found = figures_of(made.evaluate(("jsd",), seed=0))
-        stops.append({"seconds": seconds, "nimg": nimg, "game": game_between(made.log, seen, nimg), "figures": found})
+        game = game_between(made.log, nimg - (nimg - seen) / 5, nimg)  # the last fifth of what was trained
+        stops.append({"seconds": seconds, "nimg": nimg, "game": game, "figures": found})
         seen = nimg
         print(f"{row.name}, {seconds} s: {stops[-1]['game']}, {found['model'][BOUND]['value']:.3f}", flush=True)
     keep(path, {"stops": stops}, THREADS)
-
-
-def game_between(log: Sequence[Mapping[str, Any]], first: int, last: int) -> dict[str, float]:
-    """Return V and D's means over the last fifth of the images between two stops."""
-    within = [line for line in log if last - (last - first) / 5 <= line.get("nimg", 0) <= last and "V" in line]
-    return {name: statistics.fmean(line[name] for line in within) for name in ("V", "D(x)", "D(G(z))")}
 
 
 def write() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -46,8 +47,13 @@ def facts_of(run: api.Run, outcome: Outcome) -> dict[str, Any]:
 
 def game_of(run: api.Run) -> dict[str, float]:
     """Return V and D's means on data and samples over the last tenth of a training: -log 4 and 1/2 at equilibrium."""
-    recent = [line for line in run.log if line.get("nimg", 0) >= 0.9 * run.log[-1].get("nimg", 0)]
-    values = {name: [line[name] for line in recent if name in line] for name in ("V", "D(x)", "D(G(z))")}
+    return game_between(run.log, 0.9 * run.log[-1].get("nimg", 0), math.inf)
+
+
+def game_between(log: Iterable[Mapping[str, Any]], first: float, last: float) -> dict[str, float]:
+    """Return V and D's means over the lines of a log between two counts of images; nothing where no game is played."""
+    within = [line for line in log if first <= line.get("nimg", 0) <= last]
+    values = {name: [line[name] for line in within if name in line] for name in ("V", "D(x)", "D(G(z))")}
     return {name: statistics.fmean(found) for name, found in values.items() if found}
 
 

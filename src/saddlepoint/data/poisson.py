@@ -12,6 +12,17 @@ from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 
 
+def sample_rate(batch_size: int, rows: int) -> float:
+    """Return the probability with which a row is part of a minibatch of ``batch_size`` rows in the mean.
+
+    Raises:
+        ConfigError: if there are fewer rows than that.
+    """
+    if batch_size > rows:
+        raise ConfigError(f"batch_size is {batch_size:,}, but there are {rows:,} training rows; choose at most as many")
+    return batch_size / rows
+
+
 class PoissonFeed(Feed):
     """Draws each minibatch anew: every row with probability batch size / rows, whatever the others do.
 
@@ -29,11 +40,7 @@ class PoissonFeed(Feed):
 
     def __init__(self, split: Split, batch_size: int, secret: str, device: torch.device | str = "cpu") -> None:
         super().__init__(split, batch_size, 0, device)
-        if batch_size > self.rows:
-            raise ConfigError(
-                f"batch_size is {batch_size:,}, but there are {self.rows:,} training rows; choose at most as many"
-            )
-        self.sample_rate, self._secret = batch_size / self.rows, secret
+        self.sample_rate, self._secret = sample_rate(batch_size, self.rows), secret
 
     def indices(self, draw: int, share: int = 0) -> Tensor:
         """Return the row numbers of minibatch ``draw``, (n,), sorted."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.plan import Finding
+from saddlepoint.data.poisson import sample_rate
 from saddlepoint.engine.privacy.accountant import NAME, epsilon, noise_for
 from saddlepoint.engine.privacy.trainer import updates_of
 from saddlepoint.engine.settings import Privacy, Settings
@@ -108,15 +109,10 @@ def _check(privacy: Privacy, network: Family) -> None:
             f"delta is {privacy.delta:g}, but with {network.data.rows:,} rows it must be below 1 / rows: who publishes "
             f"one row in so many keeps such a delta, too; choose --delta {0.1 / network.data.rows:.1g}"
         )
-    if network.config.batch_size > network.data.rows:
-        raise ConfigError(
-            f"batch_size is {network.config.batch_size:,}, but there are {network.data.rows:,} training rows; choose "
-            "at most as many"
-        )
 
 
 def _rate(network: Family) -> float:
-    return float(network.config.batch_size / network.data.rows)
+    return sample_rate(network.config.batch_size, network.data.rows)
 
 
 def _steps(settings: Settings, network: Family) -> int:

@@ -52,7 +52,7 @@ def subject_of(run: Run, dataset: Dataset | None) -> Subject:
     replicate = (lambda x, c, seed: run.replicate(x, c, seed=seed)) if isinstance(family, Encoding) else None
     return Subject(
         label, sample, labels=labels, latents=latents, styles=styles, explicit=_explicit(run), replicate=replicate,
-        logits=_judge(run), privacy="" if run.privacy is None else str(run.privacy),
+        logits=_judge(run), privacy=str(run.privacy or ""),
     )  # fmt: skip
 
 
@@ -126,8 +126,8 @@ def training_of(run: Run) -> Training:
         + f", {told_threads(run.log, config.get('threads'))}, {config['device']}",
         "saddlepoint": str(config.get("saddlepoint", "?")),
     }
-    if run.privacy is not None:
-        facts["privacy"] = str(run.privacy)
+    if (spent := run.privacy) is not None:
+        facts["privacy"] = str(spent)
     about = {
         "run": f"{run.path.resolve().name}, {facts['trained']}",
         "family": f"{run.family.summary}; preset {config['preset']}",

@@ -78,7 +78,7 @@ class Fixed(Simultaneous, Game):
         c, data = self.config, self.read(batch.x, batch.labels)
         # A sample is of the time of the real window that it is paired with, as long, and begins where it does.
         z, noise = self.told(self._latents(len(batch), ctx.generator), data.calendar)
-        place = self._place(data) if self.anchored else None
+        place = self._place(data)
         real, fake = (self._seen(x, data, place) for x in (data.x, self._made(z, noise, data.labels, place)))
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (time, channel, 2 batch)
@@ -115,8 +115,10 @@ class Fixed(Simultaneous, Game):
             numbers = numbers - numbers[:1] + start
         return self.groups.drawn(numbers, logits, static, noise)
 
-    def _place(self, data: Windows) -> Steps:
+    def _place(self, data: Windows) -> Steps | None:
         # (1, 2 numbers, batch): the first step, and the log of the mean size of increments along each axis
+        if not self.anchored:
+            return None
         numbers = data.x[:, : self.numbers]
         sizes = self.coordinates(numbers)[1:, self.numbers :].abs() * data.mask[1:]
         mean = sizes.sum(0, keepdim=True) / data.mask[1:].sum(0, keepdim=True).clamp_min(1)
@@ -162,11 +164,12 @@ class Fixed(Simultaneous, Game):
         self.coordinates.fit(stats.examples[:, :, : self.numbers].permute(1, 2, 0))
         if self.anchored:
             rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
-            first = rows[:, :2, : self.numbers]
+            first, place = rows[:, :2, : self.numbers], self._place(self.read(rows, None))
+            assert place is not None
             self.start_examples.copy_(torch.where(first.isfinite(), first, first[:, :1]))
-            self.spreads.copy_(self._place(self.read(rows, None))[0, self.numbers :].t())
+            self.spreads.copy_(place[0, self.numbers :].t())
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,)."""
         data = self.read(x, labels)
-        return self.discriminator(self._seen(data.x, data, self._place(data) if self.anchored else None), data.labels)
+        return self.discriminator(self._seen(data.x, data, self._place(data)), data.labels)

@@ -197,9 +197,8 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
 
     def told(self, z: Steps, calendar: Steps) -> tuple[Steps, Steps]:
         """Return what G reads of z, with the calendar, and the noise that draws categories."""
-        parts = z[:, : self.latents + self.static + self.groups.features].split(
-            (self.latents, self.static, self.groups.features), 1
-        )
+        sizes = (self.latents, self.static, self.groups.features)
+        parts = z[:, : sum(sizes)].split(sizes, 1)
         return torch.cat([parts[0], on_circle(calendar), parts[1]], 1), parts[2]
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
