@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-__all__ = ["CONNECTIONS", "Crowd", "Wire", "bounded", "most_connections"]
+__all__ = ["CONNECTIONS", "GONE", "Crowd", "Gone", "Wire", "bounded", "most_connections", "nobody", "peer_of"]
 
 CONNECTIONS = 1024
 """Open connections at most, where the system allows as many open files."""
+
+GONE = "saddlepoint.gone"
+"""Where a request's scope has its `Gone`, under ``extensions``."""
 
 _CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
@@ -79,6 +83,33 @@ def peer_of(address: tuple[str, int] | None) -> str:
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
+
+
+class Gone:
+    """Whether the client of a request has left.
+
+    A task that waits for the message of ASGI would cost as much as all else that a small request needs.
+
+    Attributes:
+        left: whether it has.
+        hears: called when it does, unless the answer is complete by then.
+    """
+
+    __slots__ = ("hears", "left")
+
+    def __init__(self) -> None:
+        self.left = False
+        self.hears: Callable[[], object] = nobody
+
+    def tell(self) -> None:
+        """Note that the client has left."""
+        self.left = True
+        self.hears()
+
+
+def nobody() -> object:
+    """Hear nothing."""
+    return None
 
 
 class Crowd:
@@ -148,6 +179,7 @@ class _Bounded:
         """Begin to wait for a head."""
         self.held, self.seen, self.left = bytearray(), 0, 0
         self.refused = self.upgraded = self.over = self.blank = False
+        self.gone: Gone | None = None
         self.waiting: asyncio.TimerHandle | None = None
         self.reading: asyncio.TimerHandle | None = None
         self.bringing: asyncio.TimerHandle | None = None
@@ -169,6 +201,8 @@ class _Bounded:
         self._stop_reading()
         self._stop_bringing()
         super().connection_lost(exc)  # type: ignore[misc]
+        if self.gone is not None:
+            self.gone.tell()
 
     def data_received(self, data: bytes) -> None:
         """Gather heads; pass whole ones on, and bodies."""
@@ -239,6 +273,9 @@ class _Bounded:
         before = self.cycle
         super().data_received(head)  # type: ignore[misc]
         if self.cycle is not before and not self.upgraded:
+            # The task that answers was made, and begins in the loop's next turn.
+            self.gone = Gone()
+            self.cycle.scope["extensions"] = {GONE: self.gone}
             sent = dict(self.cycle.scope["headers"]) if _LENGTH.search(head) else {}
             self.left = int(sent.get(b"content-length", b"0"))
             self._stop_waiting(leave=not self.left)
@@ -265,6 +302,7 @@ class _Bounded:
     def on_response_complete(self) -> None:
         """Wait for the next head, which may be here already."""
         super().on_response_complete()  # type: ignore[misc]
+        self.gone = None
         if not self.over and self.waiting is None:
             self._wait()
             self.loop.call_soon(self._pass_on)

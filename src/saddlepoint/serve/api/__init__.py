@@ -72,6 +72,7 @@ def serve_run(
     check_origins(origins)
     use_threads(threads)
     service = Service(load(run, device=device), backend, batch, say)
+    service.try_sizes()
     listener, address = listen(host, port)
     local = host in _LOCAL
     token = os.environ.get(TOKEN) or (None if local else secrets.token_urlsafe(24))

@@ -14,7 +14,7 @@ from typing import Any
 from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.serve.api.flight import PIECE, Flight, Share, paced
 from saddlepoint.serve.api.metrics import Metrics
-from saddlepoint.serve.wire import peer_of
+from saddlepoint.serve.wire import GONE, Gone, nobody, peer_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -77,6 +77,9 @@ class AccessControl:
         origins: whose pages may read the answers; see `cors_headers`.
         access: hears a line for each answer; None: nobody does.
         flight: counts bodies and answers in memory; None: one of its own.
+
+    Attributes:
+        state: what the application keeps.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class AccessControl:
         self.hosts, self.expected = hosts, None if token is None else token.encode()
         self.origins, self.access = origins, access
         self.flight = flight or Flight(limits.flight)
+        self.state: Any = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -124,16 +128,15 @@ class AccessControl:
         if refusal := self._refusal(scope, headers):
             await _refuse(send, *refusal, close=has_body)
             return
-        if is_preflight(scope, headers) and self.origins:
+        if self.origins and is_preflight(scope, headers):
             # What may be asked was said in the headers that every answer has; a token comes with the request itself.
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
         with self.flight.share(peer_of(scope.get("client"))) as share:
             try:
-                body = await asyncio.wait_for(
-                    self._body(receive, self.limits.body_of(scope["path"]), share), self.limits.seconds
-                )
+                async with asyncio.timeout(self.limits.seconds):
+                    body = await self._body(receive, self.limits.body_of(scope["path"]), share)
             except TimeoutError:
                 await _refuse(send, 408, f"the body did not come within {self.limits.seconds:g} s", close=True)
                 return
@@ -144,34 +147,22 @@ class AccessControl:
 
     async def _passed_on(self, body: bytes, scope: Message, receive: Receive, send: Send) -> None:
         """Let the application answer, as long as somebody is there to hear it."""
-        messages, ended = [{"type": "http.request", "body": body, "more_body": False}], False
-
-        async def left() -> Message:
-            while (message := await receive())["type"] != "http.disconnect":
-                pass
-            return message
-
-        async def again() -> Message:
-            return messages.pop() if messages else await asyncio.shield(gone)
-
-        async def heard(message: Message) -> None:
-            nonlocal ended
-            ended = ended or (message["type"] == "http.response.body" and not message.get("more_body", False))
-            await send(message)
-
-        gone = asyncio.ensure_future(left())
-        work = asyncio.ensure_future(self.app(scope, again, heard))
+        task = asyncio.current_task()
+        gone: Gone | None = scope.get("extensions", {}).get(GONE)
+        if gone is None or task is None:  # a server that is not ours; it says so to who asks for the next message
+            await self.app(scope, replayed(body, receive), send)
+            return
+        if gone.left:
+            return
+        gone.hears = task.cancel
         try:
-            await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
-            # The end of an answer is heard as a disconnection, too.
-            if not work.done() and not ended:
-                work.cancel()
-                await asyncio.wait((work,))
-            if not work.cancelled():
-                await work
+            await self.app(scope, replayed(body, receive), send)
+        except asyncio.CancelledError:
+            if not gone.left:  # the server itself ends the task
+                raise
+            task.uncancel()
         finally:
-            gone.cancel()
-            work.cancel()
+            gone.hears = nobody
 
     def _refusal(self, scope: Message, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         if sum(name == b"host" for name, _ in scope["headers"]) > 1:
@@ -209,6 +200,20 @@ class AccessControl:
         if len(body) > self.limits.small and body.count(b",") > self.limits.things:
             return 422, f"the body lists more than {self.limits.things:,} things; send pictures as text in base64"
         return bytes(body)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read already, then what else comes."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 def host_of(name: str) -> str:

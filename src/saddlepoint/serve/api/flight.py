@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -26,21 +25,27 @@ class Flight:
         self.most, self.taken = most, 0
         self.of: Counter[str] = Counter()
 
-    @contextmanager
-    def share(self, peer: str) -> Iterator[Share]:
-        """Give a request its share, and take it back at the end."""
-        share = Share(self, peer)
-        try:
-            yield share
-        finally:
-            share.grow(0)
+    def share(self, peer: str) -> Share:
+        """Return a request's share, for a ``with`` block that takes it back at its end."""
+        return Share(self, peer)
 
 
 class Share:
     """What one request has of a `Flight`."""
 
+    __slots__ = ("flight", "peer", "size")
+
     def __init__(self, flight: Flight, peer: str) -> None:
         self.flight, self.peer, self.size = flight, peer, 0
+
+    def __enter__(self) -> Share:
+        """Begin with nothing."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give all of it back."""
+        if self.size:
+            self.grow(0)
 
     def grow(self, size: int) -> bool:
         """Take so many bytes in all, or give back; say whether there was room."""

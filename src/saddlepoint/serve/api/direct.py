@@ -1,0 +1,77 @@
+"""The short way of a question with nothing unusual about it; others take the framework's, which refuses in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.serve.api import refusals
+from saddlepoint.serve.api.access import App, Message, Receive, Send, replayed
+from saddlepoint.serve.api.answers import Question
+from saddlepoint.serve.api.responses import type_of
+from saddlepoint.serve.wire import peer_of
+
+_JSON = [[b"application/json"], [b"application/json; charset=utf-8"]]
+
+
+class Direct:
+    """Answers questions that fit their model, as the framework would, at a fifth of its time.
+
+    Args:
+        app: the framework's application.
+        questions: by method and path.
+    """
+
+    def __init__(self, app: App, questions: Mapping[tuple[str, str], Question]) -> None:
+        self.app, self.questions = app, questions
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on; a body comes in one message (see `AccessControl`)."""
+        question = self.questions.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if question is None:
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "POST":
+            body = (await receive()).get("body", b"")
+            asked, receive = of_body(question.model, scope["headers"], body), replayed(body, receive)
+        else:
+            asked = of_address(question.model, scope["query_string"])
+        if asked is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            content, media = await question.answer(asked, peer_of(scope.get("client")))
+        except (SaddlepointError, HTTPException) as error:
+            await refusals.response_to(error)(scope, receive, send)
+            return
+        headers = [(b"content-length", b"%d" % len(content)), (b"content-type", type_of(media))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+def of_body(model: type[BaseModel], headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
+    """Return what a body of JSON asks for; None if it is not plainly that."""
+    if [value for name, value in headers if name == b"content-type"] not in _JSON:
+        return None
+    try:
+        return model.model_validate(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def of_address(model: type[BaseModel], query: bytes) -> Any:
+    """Return what an address asks for; None if it is not plainly that: a word twice, or without a value."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    fields = dict(pairs)
+    if len(fields) < len(pairs) or "" in fields.values():
+        return None
+    try:
+        return model.model_validate(fields)
+    except ValueError:
+        return None
