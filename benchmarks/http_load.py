@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import selectors
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,10 +70,10 @@ def complete(held: bytes | bytearray) -> int:
 
 @dataclass
 class Client:
-    """One connection, and what it waits for."""
+    """One connection after the other, and what it waits for."""
 
     number: int
-    talk: socket.socket
+    talk: socket.socket | None = None
     held: bytearray = field(default_factory=bytearray)
     since: float = 0.0
     asked: int = 0
@@ -84,13 +86,15 @@ class Load:
     Attributes:
         times: seconds that each answer took.
         statuses: how many answers had each status.
-        lost: requests that got none.
+        lost: requests that got no answer.
+        refused: connections that were not taken.
         seconds: from the first request to the last answer.
     """
 
     times: list[float] = field(default_factory=list)
-    statuses: dict[int, int] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
     lost: int = 0
+    refused: int = 0
     seconds: float = 0.0
 
     def quantile(self, share: float) -> float:
@@ -99,82 +103,102 @@ class Load:
         return 1000 * times[min(len(times) - 1, int(len(times) * share))] if times else 0.0
 
 
-def load(
-    port: int, clients: int, seconds: float, ask: Callable[[int, int], bytes],
-    at: Callable[[float], None] = lambda spent: None,
-) -> Load:  # fmt: skip
-    """Let clients ask, each as soon as it has its answer, over connections that they keep.
+class Clients:
+    """Clients in one thread, each of which asks as soon as it has its answer.
 
     Args:
         port: of the server on this machine.
-        clients: at once, in this one thread.
-        seconds: in which new requests are sent; what was asked is waited for.
         ask: (client, number of its request) -> the request.
+        heard: (client, number of its request, status, body) of each answer.
         at: called in each turn with the seconds that passed.
     """
-    found, poll, open_now = Load(), selectors.DefaultSelector(), 0
-    started = time.perf_counter()
-    for number in range(clients):
-        one = Client(number, socket.create_connection(("127.0.0.1", port), 10))
-        one.talk.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        poll.register(one.talk, selectors.EVENT_READ, one)
-        _ask(one, ask)
-        open_now += 1
-    while open_now:
-        at(time.perf_counter() - started)
-        for key, _ in poll.select(0.5):
-            one = key.data
-            going = _heard(one, found)
-            if going and one.since == 0.0 and time.perf_counter() - started < seconds:
-                going = _ask(one, ask) or _lose(found)
-            elif going and one.since == 0.0:
-                going = False
-            if not going:
-                poll.unregister(one.talk)
-                one.talk.close()
-                open_now -= 1
-        if time.perf_counter() - started > seconds + 60:
-            found.lost += open_now
-            break
-    found.seconds = time.perf_counter() - started
-    poll.close()
-    return found
 
+    def __init__(
+        self, port: int, ask: Callable[[int, int], bytes],
+        heard: Callable[[int, int, int, bytes], object] | None = None, at: Callable[[float], object] | None = None,
+    ) -> None:  # fmt: skip
+        self.port, self.ask, self.heard, self.at = port, ask, heard, at
+        self.found, self.poll, self.asked, self.started = Load(), selectors.DefaultSelector(), 0, 0.0
 
-def _lose(found: Load) -> bool:
-    found.lost += 1
-    return False
+    def run(self, clients: int, seconds: float = math.inf, most: float = math.inf, patience: float = 60.0) -> Load:
+        """Let so many clients ask for so long, or so many requests in all, and wait for what was asked."""
+        self.seconds, self.most, self.started = seconds, most, time.perf_counter()
+        talking = {number for number in range(clients) if self._next(Client(number))}
+        while talking:
+            if self.at is not None:
+                self.at(self._spent())
+            for key, _ in self.poll.select(0.2):
+                if not self._read(key.data) and not self._next(key.data):
+                    talking.discard(key.data.number)
+            if self._spent() > seconds + patience:
+                self.found.lost += len(talking)
+                break
+        self.found.seconds = self._spent()
+        for key in list(self.poll.get_map().values()):
+            key.data.talk.close()
+        self.poll.close()
+        return self.found
 
+    def _spent(self) -> float:
+        return time.perf_counter() - self.started
 
-def _ask(one: Client, ask: Callable[[int, int], bytes]) -> bool:
-    words = ask(one.number, one.asked)
-    one.asked += 1
-    one.since = time.perf_counter()
-    try:
-        return one.talk.send(words) == len(words)
-    except OSError:
+    def _next(self, one: Client) -> bool:
+        """Send the next request, over a new connection if there is none; return whether an answer is waited for."""
+        if self.asked >= self.most or self._spent() >= self.seconds:
+            self._close(one)
+            return False
+        if one.talk is None:
+            try:
+                one.talk = socket.create_connection(("127.0.0.1", self.port), 10)
+            except OSError:
+                self.found.refused += 1
+                return False
+            one.talk.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.poll.register(one.talk, selectors.EVENT_READ, one)
+        self.asked += 1
+        one.asked, one.since = one.asked + 1, time.perf_counter()
+        try:
+            one.talk.sendall(self.ask(one.number, one.asked))
+        except OSError:
+            self._lose(one)
+            return self._next(one)
+        return True
+
+    def _read(self, one: Client) -> bool:
+        """Read what is there; return whether the answer is still waited for."""
+        assert one.talk is not None
+        try:
+            part = one.talk.recv(1 << 18)
+        except OSError:
+            part = b""
+        if not part:
+            self._lose(one)
+            return False
+        one.held += part
+        if not (size := complete(one.held)):
+            return True
+        status = int(one.held[9:12])
+        self.found.times.append(time.perf_counter() - one.since)
+        self.found.statuses[status] += 1
+        end = one.held.find(b"\r\n\r\n")
+        if self.heard is not None:
+            self.heard(one.number, one.asked, status, bytes(one.held[end + 4 : size]))
+        if one.held.find(b"connection: close\r\n", 0, end) > 0:
+            self._close(one)
+        else:
+            del one.held[:size]
         return False
 
+    def _lose(self, one: Client) -> None:
+        self.found.lost += 1
+        self._close(one)
 
-def _heard(one: Client, found: Load) -> bool:
-    """Read what is there; return whether the connection goes on."""
-    try:
-        part = one.talk.recv(1 << 18)
-    except OSError:
-        part = b""
-    if not part:
-        found.lost += one.since > 0.0
-        return False
-    one.held += part
-    if size := complete(one.held):
-        now, status = time.perf_counter(), int(one.held[9:12])
-        found.times.append(now - one.since)
-        found.statuses[status] = found.statuses.get(status, 0) + 1
-        ended = b"connection: close\r\n" in one.held[:1000]
-        del one.held[:size]
-        one.since = 0.0
-        return not ended
-    return True
+    def _close(self, one: Client) -> None:
+        if one.talk is not None:
+            self.poll.unregister(one.talk)
+            one.talk.close()
+        one.talk = None
+        one.held.clear()
 
 
 def processor_seconds(process: int) -> float:

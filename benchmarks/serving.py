@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from http_load import load, one_sample, processor_seconds, request, serving, started
+from http_load import Clients, one_sample, processor_seconds, request, serving, started
 from records import commit, head_of, line_of, write_section
 
 from saddlepoint.core.files import write_atomically
@@ -119,10 +119,10 @@ def measure(run: Path, seconds: float, names: list[str]) -> None:
         if not missing or (name == NGINX and shutil.which("nginx") is None):
             continue
         with server(name, run) as (port, process, ask):
-            load(port, 8, 1.0, ask)  # what is loaded once is loaded
+            Clients(port, ask).run(8, 1.0)  # what is loaded once is loaded
             for clients in missing:
                 before = processor_seconds(process)
-                got = load(port, clients, seconds, ask)
+                got = Clients(port, ask).run(clients, seconds)
                 spent = processor_seconds(process) - before
                 if got.lost or set(got.statuses) != {200}:
                     sys.exit(f"{name}: {got.lost} requests got no answer; statuses: {got.statuses}")

@@ -79,10 +79,12 @@ class Service:
         if backend not in BACKENDS or batch < 1:
             raise ConfigError(f"backend '{backend}' with batches of {batch}: choose torch or onnx, and at least 1")
         self.run, self.batch, self.backend = run, batch, backend
-        self.sizes, self.seconds = (batch,), math.inf
+        self.sizes: tuple[int, ...] = (batch,)
+        self.seconds = math.inf
         # Passes are recorded on the CPU; what they hold moves with the family.
         device = run.device
         self.graphs = {graph.name: graph for graph in graphs_of(run.family.to("cpu"))}
+        self._drawn = [of for of in self.graphs["model"].inputs if of.drawn]
         if backend == "torch":
             run.family.to(device)
         self._call: Backend = _Torch(run, self.graphs) if backend == "torch" else _onnx(run, say)
@@ -108,16 +110,19 @@ class Service:
         else:
             labels = self.run.labels(n, seed=seed, label=label)
         ended = np.isnan(inputs).any(2) if inputs.ndim == 3 else None
-        tensors = {"inputs": np.nan_to_num(inputs).astype(np.float32)}
+        if ended is None or not ended.any():
+            ended = None
+        else:
+            inputs = np.nan_to_num(inputs)
+        tensors = {"inputs": inputs.astype(np.float32, copy=False)}
         if labels is not None:
             tensors["labels"] = labels.numpy()
         if "mapping" in self.graphs:
             tensors["truncation"] = np.full(n, truncation, dtype=np.float32)
-        drawn = [of for of in self.graphs["model"].inputs if of.drawn]
-        if drawn:
-            each = [_noise(drawn, seed, row) for row in range(n)]
-            tensors |= {of.name: np.stack([row[of.name] for row in each]) for of in drawn}
-        return Rows(tensors, ended if ended is not None and ended.any() else None)
+        if self._drawn:
+            each = [_noise(self._drawn, seed, row) for row in range(n)]
+            tensors |= {of.name: np.stack([row[of.name] for row in each]) for of in self._drawn}
+        return Rows(tensors, ended)
 
     def between(self, seeds: Sequence[int], steps: int, label: int | str | None = None) -> Rows:
         """Return what makes ``steps`` samples along straight lines through the latent points of seeds.
@@ -191,10 +196,10 @@ class Service:
 
     def _samples(self, tensors: dict[str, np.ndarray]) -> np.ndarray:
         placed = dict(tensors)
-        for of in self.graphs["model"].inputs:
-            if of.drawn and None in of.shape:
+        for of in self._drawn:
+            if None in of.shape:
                 placed[of.name] = np.moveaxis(placed[of.name], 0, of.shape.index(None))
-            elif of.drawn:
+            else:
                 placed[of.name] = placed[of.name][0]
         if "mapping" in self.graphs:
             placed["styles"] = self._call("mapping", placed)

@@ -7,6 +7,7 @@ the parser below (h11 or httptools) sees whole heads only, one request at a time
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import re
 from collections.abc import Callable
@@ -15,13 +16,13 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-__all__ = ["CONNECTIONS", "GONE", "Crowd", "Gone", "Wire", "bounded", "most_connections", "nobody", "peer_of"]
+__all__ = ["CONNECTIONS", "EXCHANGE", "Crowd", "Exchange", "Wire", "bounded", "most_connections", "nobody", "peer_of"]
 
 CONNECTIONS = 1024
 """Open connections at most, where the system allows as many open files."""
 
-GONE = "saddlepoint.gone"
-"""Where a request's scope has its `Gone`, under ``extensions``."""
+EXCHANGE = "saddlepoint.exchange"
+"""Where a request's scope has its `Exchange`, under ``extensions``."""
 
 _CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
@@ -74,10 +75,16 @@ def peer_of(address: tuple[str, int] | None) -> str:
     """
     if address is None:
         return ""
+    # What a proxy says may be any word, and long ones are not kept.
+    return _network_of(address[0]) if len(address[0]) < 64 else address[0]
+
+
+@functools.lru_cache(1024)
+def _network_of(host: str) -> str:
     try:
-        parsed = ipaddress.ip_address(address[0])
+        parsed = ipaddress.ip_address(host)
     except ValueError:
-        return address[0]
+        return host
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
     if parsed.ipv4_mapped:
@@ -85,23 +92,25 @@ def peer_of(address: tuple[str, int] | None) -> str:
     return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
 
 
-class Gone:
-    """Whether the client of a request has left.
+class Exchange:
+    """What the connection knows of a request, and ASGI would say in messages only.
 
-    A task that waits for the message of ASGI would cost as much as all else that a small request needs.
+    A task that waits for the message that a client has left, and a timer for a body that is there, would cost as much
+    as all else that a small request needs.
 
     Attributes:
-        left: whether it has.
-        hears: called when it does, unless the answer is complete by then.
+        left: whether the client has left before its answer was complete.
+        whole: whether all of the request's body has come.
+        hears: called when the client leaves.
     """
 
-    __slots__ = ("hears", "left")
+    __slots__ = ("hears", "left", "whole")
 
     def __init__(self) -> None:
-        self.left = False
+        self.left = self.whole = False
         self.hears: Callable[[], object] = nobody
 
-    def tell(self) -> None:
+    def leave(self) -> None:
         """Note that the client has left."""
         self.left = True
         self.hears()
@@ -110,6 +119,42 @@ class Gone:
 def nobody() -> object:
     """Hear nothing."""
     return None
+
+
+class Joined:
+    """What an answer is written to: its head waits for the first piece of its body, and both are sent at once.
+
+    Args:
+        transport: of the connection.
+        loop: in whose next turn a head is sent for which no body came.
+    """
+
+    __slots__ = ("_held", "_loop", "_transport", "begins", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop, self._held, self.begins = transport, loop, b"", True
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Hold what comes first of an answer, and send it with what comes next."""
+        if self.begins:
+            self._held, self.begins = data, False
+            self._loop.call_soon(self.flush)
+        else:
+            if self._held:
+                data, self._held = self._held + data, b""
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            data, self._held = self._held, b""
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is held, and close."""
+        self.flush()
+        self._transport.close()
 
 
 class Crowd:
@@ -179,7 +224,8 @@ class _Bounded:
         """Begin to wait for a head."""
         self.held, self.seen, self.left = bytearray(), 0, 0
         self.refused = self.upgraded = self.over = self.blank = False
-        self.gone: Gone | None = None
+        self.exchange: Exchange | None = None
+        self.joined: Joined | None = None
         self.waiting: asyncio.TimerHandle | None = None
         self.reading: asyncio.TimerHandle | None = None
         self.bringing: asyncio.TimerHandle | None = None
@@ -201,8 +247,8 @@ class _Bounded:
         self._stop_reading()
         self._stop_bringing()
         super().connection_lost(exc)  # type: ignore[misc]
-        if self.gone is not None:
-            self.gone.tell()
+        if self.exchange is not None:
+            self.exchange.leave()
 
     def data_received(self, data: bytes) -> None:
         """Gather heads; pass whole ones on, and bodies."""
@@ -223,6 +269,8 @@ class _Bounded:
                 self.left -= len(part)
                 super().data_received(part)  # type: ignore[misc]
                 if not self.left:
+                    if self.exchange is not None:
+                        self.exchange.whole = True
                     self._stop_bringing()
                     if self.at_work:
                         self.crowd.leave(self)
@@ -274,10 +322,14 @@ class _Bounded:
         super().data_received(head)  # type: ignore[misc]
         if self.cycle is not before and not self.upgraded:
             # The task that answers was made, and begins in the loop's next turn.
-            self.gone = Gone()
-            self.cycle.scope["extensions"] = {GONE: self.gone}
+            self.exchange = Exchange()
+            self.cycle.scope["extensions"] = {EXCHANGE: self.exchange}
+            if self.joined is None:
+                self.joined = Joined(self.transport, self.loop)
+            self.joined.begins, self.cycle.transport = True, self.joined
             sent = dict(self.cycle.scope["headers"]) if _LENGTH.search(head) else {}
             self.left = int(sent.get(b"content-length", b"0"))
+            self.exchange.whole = not self.left
             self._stop_waiting(leave=not self.left)
             if self.left and self.wire.upload:
                 self._watch_body(self.left)
@@ -302,7 +354,7 @@ class _Bounded:
     def on_response_complete(self) -> None:
         """Wait for the next head, which may be here already."""
         super().on_response_complete()  # type: ignore[misc]
-        self.gone = None
+        self.exchange = None
         if not self.over and self.waiting is None:
             self._wait()
             self.loop.call_soon(self._pass_on)

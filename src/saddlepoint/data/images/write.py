@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +79,21 @@ def png(pixels: np.ndarray, level: int = 6) -> bytes:
     rows = pixels.transpose(1, 2, 0).astype(f">u{depth}").reshape(height, width * channels).view(np.uint8)
     raw = np.zeros((height, 1 + rows.shape[1]), np.uint8)  # each row begins with its filter: 0, none
     raw[:, 1:] = rows
-    head = struct.pack(">IIBBBBB", width, height, 8 * depth, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw.tobytes(), level)), (b"IEND", b""))
-    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    return _head(channels, height, width, depth) + _chunk(b"IDAT", zlib.compress(raw.tobytes(), level)) + _END
+
+
+@lru_cache(64)
+def _head(channels: int, height: int, width: int, depth: int) -> bytes:
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    facts = struct.pack(">IIBBBBB", width, height, 8 * depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", facts)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+_END = _chunk(b"IEND", b"")
 
 
 def _told(label: np.ndarray, classes: Sequence[str]) -> dict[str, str | list[str]]:

@@ -8,6 +8,7 @@ in a thread of its own, beside which the loop answers.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -38,6 +39,7 @@ class _Pending:
     future: asyncio.Future[Any]
     peer: str = ""
     small: bool = False
+    until: float = math.inf
     rows: Rows | None = None
     done: int = 0
     left: int = 0
@@ -64,15 +66,19 @@ class Batcher:
         service: what computes.
         most_waiting: rows that may wait; beyond them requests are refused. One client may have half of them.
         near: whether small requests are computed in the thread of the event loop, while the other one rests.
+        patience: seconds until who waits hears of a `TimeoutError`.
     """
 
-    def __init__(self, service: Service, most_waiting: int = 4096, near: bool = False) -> None:
-        self.service, self.most_waiting, self.near = service, most_waiting, near
+    def __init__(
+        self, service: Service, most_waiting: int = 4096, near: bool = False, patience: float = math.inf
+    ) -> None:
+        self.service, self.most_waiting, self.near, self.patience = service, most_waiting, near, patience
         self.batches = self.rows = 0
         self.seconds = 0.0
         self._waiting: deque[_Pending] = deque()
         self._near: deque[_Pending] = deque()
-        self._open: set[_Pending] = set()
+        self._open: dict[_Pending, None] = {}
+        self._watched: asyncio.AbstractEventLoop | None = None
         self._of = Counter[str]()
         self._count, self._closed, self._ending, self._turning = 0, False, False, False
         self._changed, self._computing = threading.Condition(), threading.Lock()
@@ -101,10 +107,12 @@ class Batcher:
         Raises:
             Full: if too much is waiting, of all or of this client.
             Ending: if the server is being stopped.
+            TimeoutError: if it takes longer than the patience.
             Exception: whatever ``prepare``, the generator or ``finish`` raises.
         """
         loop = asyncio.get_running_loop()
-        pending = _Pending(n, prepare, finish, loop, loop.create_future(), peer, small, left=n)
+        until = loop.time() + self.patience
+        pending = _Pending(n, prepare, finish, loop, loop.create_future(), peer, small, until, left=n)
         with self._changed:
             # A request that is larger than the limit is computed where nothing else waits.
             if self._closed or self._ending:
@@ -121,11 +129,25 @@ class Batcher:
             else:
                 self._waiting.append(pending)
                 self._changed.notify()
-        self._open.add(pending)
+        self._open[pending] = None
+        if self._watched is not loop and self.patience < math.inf:
+            self._watched = loop
+            loop.call_later(self.patience, self._look, loop)
         try:
             return await pending.future
         finally:
-            self._open.discard(pending)
+            del self._open[pending]
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the patience of those who have waited for long; one timer is for all, as they come in its order."""
+        now = loop.time()
+        for pending in [one for one in self._open if one.loop is loop]:
+            if pending.until > now:
+                loop.call_at(pending.until, self._look, loop)
+                return
+            if not pending.future.done():
+                pending.future.set_exception(TimeoutError())
+        self._watched = None
 
     def turn_away(self) -> None:
         """Let only requests go on of which a part has been computed; all others hear of `Ending`."""

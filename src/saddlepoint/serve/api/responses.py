@@ -45,7 +45,7 @@ def encoder(run: Run, kind: str, labels: np.ndarray | None) -> Callable[[np.ndar
 
 def _png(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
     """A picture, or a sheet of several from left to right."""
-    pixels = np.clip(np.round(127.5 * (samples.astype(np.float64) + 1)), 0, 255).astype(np.uint8)
+    pixels = np.rint(127.5 * (samples.astype(np.float64) + 1)).astype(np.uint8)  # of samples within [-1, 1]
     n, channels, height, width = pixels.shape
     if n == 1 and pixels.size <= _SMALL:  # most requests, without what a sheet needs
         return png(pixels[0], 1)
