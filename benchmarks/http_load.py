@@ -183,7 +183,7 @@ class Clients:
         end = one.held.find(b"\r\n\r\n")
         if self.heard is not None:
             self.heard(one.number, one.asked, status, bytes(one.held[end + 4 : size]))
-        if one.held.find(b"connection: close\r\n", 0, end) > 0:
+        if one.held.find(b"connection: close\r\n", 0, end + 2) > 0:
             self._close(one)
         else:
             del one.held[:size]

@@ -48,7 +48,7 @@ def _png(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
     pixels = np.rint(127.5 * (samples.astype(np.float64) + 1)).astype(np.uint8)  # of samples within [-1, 1]
     n, channels, height, width = pixels.shape
     if n == 1 and pixels.size <= _SMALL:  # most requests, without what a sheet needs
-        return png(pixels[0], 1)
+        return png(pixels[0], _level(pixels))
     columns = int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
@@ -56,14 +56,21 @@ def _png(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
     sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     sheet = sheet.reshape(rows * height, columns * width, channels)
     if sheet.size <= _SMALL:
-        return png(sheet.transpose(2, 0, 1), 1)
+        return png(sheet.transpose(2, 0, 1), _level(sheet))
     file = io.BytesIO()
     Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
+_PACKET = 1_200
+"""Values of a picture that travels in one packet, compressed or not."""
+
 _SMALL = 16_384
 """Values of a picture whose file is written by hand, in a tenth of the time; Pillow's filters are for larger ones."""
+
+
+def _level(pixels: np.ndarray) -> int:
+    return 0 if pixels.size <= _PACKET else 1
 
 
 def _npz(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:

@@ -1,0 +1,187 @@
+"""Makes the figures on a server that is told to stop under load, and on clients that want it to fall.
+
+    python benchmarks/server_faults.py run RUN [--stops 30] [--seconds 6]    what is there already is not done again
+    python benchmarks/server_faults.py write                                 write the tables
+
+Stops: a server with 64 clients, of which every fourth asks for 64 samples as JSON and the others for one as PNG, gets
+SIGTERM at a random moment. What it took in must be answered: with samples, or with 503. A request is lost if it was
+sent and got no whole answer; what comes after the listening socket is closed was not taken in.
+
+Hostile clients: eight ordinary clients ask for what `soak.py` names and hold each answer against what it must be, while
+a process of another address does one of `hostile_clients.KINDS`. Afterwards the server must be there, with no more open
+files than before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hostile_clients import KINDS
+from http_load import Clients, Load, descriptors, one_sample, request, resident, serving, threads
+from records import commit, head_of, line_of, write_section
+from soak import Mixture
+
+from saddlepoint.core.files import write_atomically
+from saddlepoint.engine.machine import runtime
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures" / "server-faults.json"
+PAGE = HERE.parent / "docs" / "reliability.md"
+CLIENTS, ORDINARY = 64, 8
+
+
+def stopped(run: Path, seed: int) -> dict[str, Any]:
+    """Tell a server under load to stop, and count what got an answer."""
+    moment, told = random.Random(seed).uniform(0.5, 2.0), list[float]()
+
+    def ask(client: int, number: int) -> bytes:
+        if client % 4:
+            return one_sample(10**6 * client + number)
+        return request("/v1/sample", b'{"n": 64, "format": "json", "seed": %d}' % number)
+
+    with serving(run) as (port, process):
+
+        def at(spent: float) -> None:
+            if spent > moment and not told:
+                told.append(time.monotonic())
+                os.kill(process, signal.SIGTERM)
+
+        found = Clients(port, ask, at=at).run(CLIENTS, seconds=moment + 3, patience=10)
+        while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        seconds = time.monotonic() - told[0]
+    return {**facts_of(found), "until it ended": seconds}
+
+
+def facts_of(found: Load) -> dict[str, Any]:
+    """Return what is kept of a load."""
+    return {
+        "requests": len(found.times) + found.lost, "lost": found.lost, "statuses": dict(found.statuses),
+        "not taken": found.refused, "slowest": found.quantile(1.0) / 1000, "p99": found.quantile(0.99) / 1000,
+    }  # fmt: skip
+
+
+def beside(port: int, process: int, name: str, seconds: float) -> dict[str, Any]:
+    """Count what ordinary clients get beside a hostile one."""
+    mixture, before = Mixture(random.Random(name)), descriptors(process)
+    words = [sys.executable, str(HERE / "hostile_clients.py"), name, str(port), str(seconds)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hostile:
+        time.sleep(0.5)
+        found = Clients(port, mixture.ask, mixture.heard).run(ORDINARY, seconds=seconds)
+        memory = resident(process)
+        assert hostile.stdout is not None
+        done = int(hostile.stdout.readline())
+    after = settled(process, before)
+    return {
+        **facts_of(found), "hostile": done, "wrong": sum(mixture.wrong.values()), "words": mixture.wrong,
+        "megabytes": memory, "files left": max(0, after - before), "threads": threads(process),
+    }  # fmt: skip
+
+
+def settled(process: int, wanted: int) -> int:
+    """Return the number of open files when it is what it was, or after a while."""
+    end = time.monotonic() + 20
+    while descriptors(process) > wanted and time.monotonic() < end:
+        time.sleep(0.2)
+    return descriptors(process)
+
+
+def keep(found: dict[str, Any], kind: str, name: str, facts: dict[str, Any]) -> None:
+    """Keep the figures of one case."""
+    found.setdefault(kind, {})[name] = facts | {"commit": commit()}
+    found["machine"] = runtime.machine()
+    write_atomically(FIGURES, json.dumps(found, indent=1) + "\n")
+    words = {key: facts[key] for key in ("requests", "lost", "wrong", "slowest", "statuses", "words") if facts.get(key)}
+    print(f"{name}: {words}", flush=True)
+
+
+def measure(run: Path, stops: int, seconds: float) -> None:
+    """Do what was not done yet."""
+    found: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    for seed in range(stops):
+        if f"seed {seed}" not in found.get("stops", {}):
+            keep(found, "stops", f"seed {seed}", stopped(run, seed))
+    missing = [name for name in KINDS if name not in found.get("hostile", {})]
+    if missing:
+        with serving(run) as (port, process):
+            Clients(port, Mixture(random.Random(0)).ask).run(ORDINARY, most=1000)  # what is loaded once is loaded
+            for name in missing:
+                keep(found, "hostile", name, beside(port, process, name, seconds))
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return what the table of all reliability needs: what, how many, lost, the slowest answer in seconds."""
+    found = json.loads(FIGURES.read_text())
+    words = {"stops": "requests to a server that gets SIGTERM", "hostile": "requests beside hostile clients"}
+    return [
+        {
+            "what": text,
+            "cases": len(found[kind]),
+            "how many": sum(one["requests"] for one in found[kind].values()),
+            "lost": sum(one["lost"] + one.get("wrong", 0) for one in found[kind].values()),
+            "slowest": max(one["slowest"] for one in found[kind].values()),
+        }
+        for kind, text in words.items()
+    ]
+
+
+def write() -> None:
+    """Write the tables into the page."""
+    found = json.loads(FIGURES.read_text())
+    stops = list(found["stops"].values())
+    answers = {status: sum(one["statuses"].get(status, 0) for one in stops) for status in ("200", "503")}
+    lines = [
+        f"SIGTERM at {len(stops)} random moments under {CLIENTS} clients: {sum(one['requests'] for one in stops):,} "
+        f"requests, {answers['200']:,} answered with samples, {answers['503']:,} with 503, "
+        f"**{sum(one['lost'] for one in stops)}** lost; ended {max(one['until it ended'] for one in stops):.1f} s after "
+        "the signal at most.",
+        "",
+        *head_of(
+            [
+                "hostile client", "did it", "requests of ordinary clients", "lost or wrong", "p99 (s)", "slowest (s)",
+                "memory (MB)",
+            ]
+        ),
+    ]  # fmt: skip
+    for name, one in found["hostile"].items():
+        cells = [f"{one['hostile']:,}", f"{one['requests']:,}", str(one["lost"] + one["wrong"])]
+        cells += [f"{one['p99']:.2f}", f"{one['slowest']:.2f}", f"{one['megabytes']:.0f}"]
+        lines.append(line_of([name, *cells]))
+    left = sum(one["files left"] for one in found["hostile"].values())
+    commits = sorted({one["commit"] for kind in ("stops", "hostile") for one in found[kind].values()})
+    machine = found["machine"]
+    lines += [
+        "",
+        f"Files and sockets left open afterwards: {left}. {machine['processor']}, {machine['cores']} cores that hostile "
+        f"and ordinary clients share with the server. Commits: {', '.join(commits)}.",
+    ]
+    write_section(PAGE, "server-faults", lines)
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("run", "write"))
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--stops", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    words = parser.parse_args()
+    if words.what == "write":
+        write()
+    elif words.run is None:
+        sys.exit("name a run")
+    else:
+        measure(words.run, words.stops, words.seconds)
+
+
+if __name__ == "__main__":
+    main()
