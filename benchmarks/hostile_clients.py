@@ -21,6 +21,7 @@ MANY, FEW = 300, 64
 HEAD = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = b"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 LARGE = request("/v1/sample", b'{"n": 256, "format": "json"}')
+FIELDS = request("/v1/sample", b"{" + b",".join(b'"%d":0' % k for k in range(6000)) + b"}", close=True)
 ONE = request("/v1/sample?seed=1")
 Hostile = Callable[[int, float], int]
 

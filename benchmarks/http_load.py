@@ -76,6 +76,7 @@ class Client:
     talk: socket.socket | None = None
     held: bytearray = field(default_factory=bytearray)
     since: float = 0.0
+    opened: float = 0.0
     asked: int = 0
 
 
@@ -87,7 +88,7 @@ class Load:
         times: seconds that each answer took.
         statuses: how many answers had each status.
         lost: requests that got no answer.
-        refused: connections that were not taken.
+        refused: connections that were not taken: refused, or made after ``closing`` and reset.
         seconds: from the first request to the last answer.
     """
 
@@ -111,6 +112,9 @@ class Clients:
         ask: (client, number of its request) -> the request.
         heard: (client, number of its request, status, body) of each answer.
         at: called in each turn with the seconds that passed.
+
+    Attributes:
+        closing: when the server was told to take no more connections.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class Clients:
         heard: Callable[[int, int, int, bytes], object] | None = None, at: Callable[[float], object] | None = None,
     ) -> None:  # fmt: skip
         self.port, self.ask, self.heard, self.at = port, ask, heard, at
+        self.closing = math.inf
         self.found, self.poll, self.asked, self.started = Load(), selectors.DefaultSelector(), 0, 0.0
 
     def run(self, clients: int, seconds: float = math.inf, most: float = math.inf, patience: float = 60.0) -> Load:
@@ -154,6 +159,7 @@ class Clients:
                 self.found.refused += 1
                 return False
             one.talk.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            one.opened = time.perf_counter()
             self.poll.register(one.talk, selectors.EVENT_READ, one)
         self.asked += 1
         one.asked, one.since = one.asked + 1, time.perf_counter()
@@ -190,7 +196,10 @@ class Clients:
         return False
 
     def _lose(self, one: Client) -> None:
-        self.found.lost += 1
+        if one.opened < self.closing:
+            self.found.lost += 1
+        else:
+            self.found.refused += 1
         self._close(one)
 
     def _close(self, one: Client) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from saddlepoint.data.limits import SERVED_PIXELS
+from saddlepoint.serve.address import peer_of
 from saddlepoint.serve.api.flight import PIECE, Flight, Share
 from saddlepoint.serve.api.metrics import Metrics
-from saddlepoint.serve.wire import EXCHANGE, Exchange, nobody, peer_of
+from saddlepoint.serve.exchange import EXCHANGE, Exchange, nobody
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -30,7 +30,7 @@ from saddlepoint.serve.api.requests import (
     fitted,
 )
 from saddlepoint.serve.api.responses import encoder, pictures_of
-from saddlepoint.serve.wire import Exchange
+from saddlepoint.serve.exchange import Exchange
 
 SMALL = {"png": 16_384, "npz": 16_384, "json": 1_024, "csv": 256}
 """Values of an answer of each kind that are written in less than a millisecond."""

@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException as Refusal
 from saddlepoint.core.errors import SaddlepointError
 from saddlepoint.core.version import __version__
 from saddlepoint.export.service import Service
+from saddlepoint.serve.address import peer_of
 from saddlepoint.serve.api import refusals
 from saddlepoint.serve.api.access import AccessControl, Limits
 from saddlepoint.serve.api.answers import Question, Server, add_questions
 from saddlepoint.serve.api.direct import Direct
 from saddlepoint.serve.api.metrics import CONTENT_TYPE
 from saddlepoint.serve.api.page import page
-from saddlepoint.serve.wire import peer_of
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 

@@ -2,7 +2,7 @@
 
 Where a batch takes milliseconds, small requests are computed in the thread of the event loop itself: waking another
 thread, and waiting for the interpreter after each operation of PyTorch, cost more than the batch. All else is computed
-in a thread of its own, beside which the loop answers.
+in a thread of its own, beside which the loop answers; small requests do not wait behind it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class _Pending:
     small: bool = False
     until: float = math.inf
     rows: Rows | None = None
+    counted: bool = True
     done: int = 0
     left: int = 0
     made: list[Any] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Batcher:
     Args:
         service: what computes.
         most_waiting: rows that may wait; beyond them requests are refused. One client may have half of them.
-        near: whether small requests are computed in the thread of the event loop, while the other one rests.
+        near: whether small requests are computed in the thread of the event loop; for batches of milliseconds.
         patience: seconds until who waits hears of a `TimeoutError`.
     """
 
@@ -123,7 +124,7 @@ class Batcher:
                 raise Full(f"{self._of[peer]:,} rows are waiting for you already, and one client may have half of all")
             self._count += n
             self._of[peer] += n
-            if small and self.near and not self._waiting:
+            if small and self.near:
                 self._near.append(pending)
                 self._turn_soon(loop)
             else:
@@ -137,6 +138,9 @@ class Batcher:
             return await pending.future
         finally:
             del self._open[pending]
+            if pending.counted:  # its client has left, or lost patience: a place for others
+                with self._changed:
+                    self._forget(pending)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the patience of those who have waited for long; one timer is for all, as they come in its order."""
@@ -174,14 +178,8 @@ class Batcher:
             loop.call_soon(self._turn, loop)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Compute one batch of small requests here, or leave all of them to the thread if it is at work."""
+        """Compute one batch of small requests, after that of the thread if it is at one: they wait behind no others."""
         self._turning = False
-        if self._computing.locked():
-            with self._changed:
-                self._waiting.extend(self._near)
-                self._near.clear()
-                self._changed.notify()
-            return
         _deliver(self._computed(self._gathered(self._near)))
         if self._near:
             self._turn_soon(loop)
@@ -243,6 +241,9 @@ class Batcher:
 
     def _forget(self, pending: _Pending) -> None:
         """Count the rows of a request no more."""
+        if not pending.counted:
+            return
+        pending.counted = False
         self._count -= pending.n
         self._of[pending.peer] -= pending.n
         if not self._of[pending.peer]:

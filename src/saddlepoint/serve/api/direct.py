@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.serve.address import peer_of
 from saddlepoint.serve.api import refusals
 from saddlepoint.serve.api.access import App, Message, Receive, Send, replayed
 from saddlepoint.serve.api.answers import Question
 from saddlepoint.serve.api.responses import type_of
-from saddlepoint.serve.wire import peer_of
 
 _JSON = [[b"application/json"], [b"application/json; charset=utf-8"]]
 
