@@ -144,7 +144,7 @@ class Service:
     def compute(self, parts: Sequence[Rows]) -> list[np.ndarray]:
         """Return the samples of each part; together they have at most `batch` rows."""
         sizes = [len(part) for part in parts]
-        missing = next(size for size in self.sizes if size >= sum(sizes)) - sum(sizes)
+        missing = min(size for size in self.sizes if size >= sum(sizes)) - sum(sizes)
         tensors = {}
         for name in parts[0].tensors:
             columns = [part.tensors[name] for part in parts]

@@ -246,6 +246,7 @@ class _Bounded:
             self.joined.begins, self.cycle.transport = True, self.joined
             if self.ending or self.crowd.ending:
                 self.cycle.keep_alive = False
+                self.cycle.scope["headers"].append((b"connection", b"close"))  # h11 says what the client said
             sent = dict(self.cycle.scope["headers"]) if _LENGTH.search(head) else {}
             self.left = int(sent.get(b"content-length", b"0"))
             self.exchange.whole = not self.left
