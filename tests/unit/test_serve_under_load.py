@@ -128,6 +128,20 @@ def test_series_take_the_short_way_as_text() -> None:
     app.state.server.batcher.close()
 
 
+@pytest.mark.parametrize(("name", "preset"), [("cgan", "mnist"), ("timegan", "increments"), ("stargan", "tiny-32")])
+def test_examples_of_the_description_are_answered(name: str, preset: str) -> None:
+    app = make_app(Service(run_of(name, preset), batch=4))
+    schema, found = asked(app, "GET", "/openapi.json").json(), 0
+    for path, operations in schema["paths"].items():
+        if "post" in operations:
+            body = operations["post"]["requestBody"]["content"]["application/json"]["schema"]
+            for example in schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["examples"]:
+                assert asked(app, "POST", path, json=example).status_code == 200, (path, example)
+                found += 1
+    assert found
+    app.state.server.batcher.close()
+
+
 # Smaller batches.
 
 
