@@ -1,6 +1,6 @@
 """Clients that want a server to fall, each until a time, and how often each did what it does; see `server_faults`.
 
-    python benchmarks/hostile_clients.py NAME PORT SECONDS     prints a number
+    python benchmarks/hostile_clients.py NAME PORT SECONDS     prints how often, and how often it was let in
 
 They come from 127.0.0.2: limits of one client are those of an address, and the ordinary clients have another.
 """
@@ -15,14 +15,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from http_load import request
+from http_load import TOKEN, request, with_token
 
 MANY, FEW = 300, 64
-HEAD = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-POST = b"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-LARGE = request("/v1/sample", b'{"n": 256, "format": "json"}')
-FIELDS = request("/v1/sample", b"{" + b",".join(b'"%d":0' % k for k in range(6000)) + b"}", close=True)
-ONE = request("/v1/sample?seed=1")
+HEAD = with_token(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+POST = with_token(b"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
+LARGE = with_token(request("/v1/sample", b'{"n": 256, "format": "json"}'))
+FIELDS = with_token(request("/v1/sample", b"{" + b",".join(b'"%d":0' % k for k in range(6000)) + b"}", close=True))
+ONE = with_token(request("/v1/sample?seed=1"))
+FRESH = request("/v1/sample?seed=1", close=True)
+LET_IN = [0]
+"""Answers with 200 to what was said over fresh connections."""
+
 Hostile = Callable[[int, float], int]
 
 
@@ -88,8 +92,8 @@ def said(port: int, end: float, words: Callable[[], bytes], reset: bool = False,
                 continue
             if half:
                 talk.shutdown(socket.SHUT_WR)
-            while talk.recv(1 << 16):
-                pass
+            while part := talk.recv(1 << 16):
+                LET_IN[0] += part.startswith(b"HTTP/1.1 200 ")
     return times
 
 
@@ -137,6 +141,9 @@ def rubbish() -> bytes:
     return random.randbytes(random.randrange(1, 3000)) + b"\r\n\r\n"
 
 
+OTHER_HOSTS, WRONG_TOKENS = "names of other hosts", "tokens that lack a letter"
+"""Whoever sends these must get no samples."""
+
 BODY = b"Content-Length: 1000\r\n\r\n"
 KINDS: dict[str, Hostile] = {
     "heads byte by byte, 300 connections": lambda port, end: held(port, end, MANY, HEAD, lambda: b"X", 0.02),
@@ -153,9 +160,10 @@ KINDS: dict[str, Hostile] = {
     "random bytes": lambda port, end: said(port, end, rubbish),
     "heads of a megabyte": lambda port, end: said(port, end, lambda: HEAD + b"X: " + b"a" * 1_000_000),
     "bodies beyond the limit": lambda port, end: said(port, end, lambda: POST + b"Content-Length: 99999999\r\n\r\n{"),
-    "other hosts": lambda port, end: said(
-        port, end, lambda: b"GET /v1/sample HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    OTHER_HOSTS: lambda port, end: said(
+        port, end, lambda: with_token(FRESH.replace(b"Host: 127.0.0.1", b"Host: evil.example"))
     ),
+    WRONG_TOKENS: lambda port, end: said(port, end, lambda: with_token(FRESH, TOKEN[:-1])),
     "objects of 6,000 fields": lambda port, end: said(
         port,
         end,
@@ -169,7 +177,7 @@ def main() -> None:
     name, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(KINDS[name](port, time.monotonic() + seconds), flush=True)
+    print(KINDS[name](port, time.monotonic() + seconds), LET_IN[0], flush=True)
 
 
 if __name__ == "__main__":

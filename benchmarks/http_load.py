@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+TOKEN = "a-token-of-the-benchmark"
+"""Of servers that ask for one."""
+
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -51,6 +54,11 @@ def request(path: str, body: bytes | None = None, method: str = "", close: bool 
     if body is None:
         return head.encode() + b"\r\n"
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def with_token(words: bytes, token: str = TOKEN) -> bytes:
+    """Return a request that brings a token."""
+    return words.replace(b"\r\n", f"\r\nAuthorization: Bearer {token}\r\n".encode(), 1)
 
 
 def one_sample(seed: int) -> bytes:

@@ -8,8 +8,8 @@ SIGTERM at a random moment. What it took in must be answered: with samples, or w
 sent and got no whole answer, over a connection that was made before the signal.
 
 Hostile clients: eight ordinary clients ask for what `soak.py` names and hold each answer against what it must be, while
-a process of another address does one of `hostile_clients.KINDS`. Afterwards the server must be there, with no more open
-files than before.
+a process of another address does one of `hostile_clients.KINDS`. The server asks for a token. Afterwards it must be
+there, with no more open files than before; who has no token, or another host's name, must have got nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hostile_clients import KINDS
-from http_load import Clients, Load, descriptors, one_sample, request, resident, serving, threads
+from hostile_clients import KINDS, OTHER_HOSTS, WRONG_TOKENS
+from http_load import TOKEN, Clients, Load, descriptors, one_sample, request, resident, serving, threads, with_token
 from records import commit, head_of, line_of, write_section
 from soak import Mixture
 
@@ -78,15 +78,15 @@ def beside(port: int, process: int, name: str, seconds: float) -> dict[str, Any]
     words = [sys.executable, str(HERE / "hostile_clients.py"), name, str(port), str(seconds)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hostile:
         time.sleep(0.5)
-        found = Clients(port, mixture.ask, mixture.heard).run(ORDINARY, seconds=seconds)
+        ask = lambda client, number: with_token(mixture.ask(client, number))  # noqa: E731
+        found = Clients(port, ask, mixture.heard).run(ORDINARY, seconds=seconds)
         memory = resident(process)
         assert hostile.stdout is not None
-        done = int(hostile.stdout.readline())
+        done, let_in = map(int, hostile.stdout.readline().split())
     after = settled(process, before)
-    return {
-        **facts_of(found), "hostile": done, "wrong": sum(mixture.wrong.values()), "words": mixture.wrong,
-        "megabytes": memory, "files left": max(0, after - before), "threads": threads(process),
-    }  # fmt: skip
+    facts = facts_of(found) | {"hostile": done, "let in": let_in if name in (OTHER_HOSTS, WRONG_TOKENS) else 0}
+    facts |= {"wrong": sum(mixture.wrong.values()), "words": mixture.wrong, "megabytes": memory}
+    return facts | {"files left": max(0, after - before), "threads": threads(process)}
 
 
 def settled(process: int, wanted: int) -> int:
@@ -114,8 +114,10 @@ def measure(run: Path, stops: int, seconds: float) -> None:
             keep(found, "stops", f"seed {seed}", stopped(run, seed))
     missing = [name for name in KINDS if name not in found.get("hostile", {})]
     if missing:
+        os.environ["SADDLEPOINT_TOKEN"] = TOKEN
         with serving(run) as (port, process):
-            Clients(port, Mixture(random.Random(0)).ask).run(ORDINARY, most=1000)  # what is loaded once is loaded
+            first = Mixture(random.Random(0))
+            Clients(port, lambda client, number: with_token(first.ask(client, number))).run(ORDINARY, most=1000)
             for name in missing:
                 keep(found, "hostile", name, beside(port, process, name, seconds))
 
@@ -129,7 +131,7 @@ def rows() -> list[dict[str, Any]]:
             "what": text,
             "cases": len(found[kind]),
             "how many": sum(one["requests"] for one in found[kind].values()),
-            "lost": sum(one["lost"] + one.get("wrong", 0) for one in found[kind].values()),
+            "lost": sum(one["lost"] + one.get("wrong", 0) + one.get("let in", 0) for one in found[kind].values()),
             "slowest": max(one["slowest"] for one in found[kind].values()),
         }
         for kind, text in words.items()
@@ -161,10 +163,12 @@ def write() -> None:
     left = sum(one["files left"] for one in found["hostile"].values())
     commits = sorted({one["commit"] for kind in ("stops", "hostile") for one in found[kind].values()})
     machine = found["machine"]
+    let_in = sum(one["let in"] for one in found["hostile"].values())
     lines += [
         "",
-        f"Files and sockets left open afterwards: {left}. {machine['processor']}, {machine['cores']} cores that hostile"
-        f" and ordinary clients share with the server. Commits: {', '.join(commits)}.",
+        f"Let in without the token or by another host's name: {let_in}. Files and sockets left open: {left}.",
+        f"{machine['processor']}, {machine['cores']} cores that clients share with the server. "
+        f"Commits: {', '.join(commits)}.",
     ]
     write_section(PAGE, "server-faults", lines)
 

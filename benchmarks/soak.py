@@ -109,6 +109,7 @@ def soak(run: Path, requests: int, chunk: int) -> None:
     if sum(one["requests"] for one in chunks) >= requests:
         return
     life = 1 + max((one["life"] for one in chunks), default=0)
+    found |= {"machine": runtime.machine(), "commit": commit(), "run": run.name}
     with serving(run) as (port, process):
         mixture = Mixture(random.Random(len(chunks)))
         Clients(port, mixture.ask, mixture.heard).run(CLIENTS, most=2000)  # what is loaded once is loaded
@@ -121,7 +122,6 @@ def soak(run: Path, requests: int, chunk: int) -> None:
             kept |= {"wrong": mixture.wrong.copy(), "statuses": dict(got.statuses), "seconds": got.seconds}
             kept |= {"slowest_ms": got.quantile(1.0), "processor_seconds": processor_seconds(process) - before}
             chunks.append(kept)
-            found |= {"machine": runtime.machine(), "commit": commit(), "run": run.name}
             write_atomically(FIGURES, json.dumps(found, indent=1) + "\n")
             told = ", ".join(f"{value:,.0f} {name}" for name, value in state.items())
             print(f"{done + len(got.times):,} requests: {told}; lost {got.lost}, wrong {mixture.wrong}", flush=True)
