@@ -66,12 +66,8 @@ def of_body(model: type[BaseModel], headers: list[tuple[bytes, bytes]], body: by
 
 
 def of_address(model: type[BaseModel], query: bytes) -> Any:
-    """Return what an address asks for; None if it is not plainly that: a word twice, or without a value."""
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    fields = dict(pairs)
-    if len(fields) < len(pairs) or "" in fields.values():
-        return None
+    """Return what an address asks for, of a word that comes twice the last; None if it is not what can be asked."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
     except ValueError:
         return None
