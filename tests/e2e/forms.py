@@ -37,7 +37,8 @@ def _zip(content: bytes, where: float) -> Opened:
         return None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+            found = archive.infolist()
+            members = [(info.filename, archive.read(info)) for info in found]
     except Exception:  # it has been damaged already
         return None
     if not members:
@@ -48,11 +49,16 @@ def _zip(content: bytes, where: float) -> Opened:
         with zipfile.ZipFile(buffer, "w") as archive:
             for (name, data), head in zip(members, infos, strict=True):
                 info = zipfile.ZipInfo(str(head.get("filename", name)) or "x")
-                info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, _whole(head.get("external_attr"))
+                packed = head.get("packed") in (True, None)  # PyTorch's files and plain .npz are not
+                info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+                info.external_attr = _whole(head.get("external_attr"))
                 archive.writestr(info, data)
         return buffer.getvalue()
 
-    heads = [{"filename": name, "external_attr": 0o644 << 16} for name, _ in members]
+    heads = [
+        {"filename": info.filename, "external_attr": 0o644 << 16, "packed": info.compress_type != zipfile.ZIP_STORED}
+        for info in found
+    ]
     return _archive(members, heads, where, pack)
 
 
@@ -73,12 +79,12 @@ def _tar(content: bytes, where: float) -> Opened:
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             for (name, data), head in zip(members, infos, strict=True):
                 info = tarfile.TarInfo(str(head.get("name", name)).replace("\x00", "_"))
-                info.type = str(head.get("type", "0")).encode(errors="replace")[:1] or b"0"
+                info.type = str(head.get("type", "0")).encode("latin1", "replace")[:1] or b"0"
                 info.linkname, info.size = str(head.get("linkname", "")).replace("\x00", "_"), len(data)
                 archive.addfile(info, io.BytesIO(data))
         return buffer.getvalue()
 
-    heads = [{"name": info.name, "type": info.type.decode(), "linkname": "../outside"} for info, _ in found]
+    heads = [{"name": info.name, "type": info.type.decode("latin1"), "linkname": "../outside"} for info, _ in found]
     return _archive(members, heads, where, pack)
 
 

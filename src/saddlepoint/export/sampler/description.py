@@ -49,7 +49,8 @@ def read_description(path: Path) -> dict[str, Any]:
                 sizes = [1 if size is None else size for size in of["shape"]]
                 whole = all(isinstance(size, int) and 0 < size <= MOST for size in sizes)
                 demand(whole and len(sizes) <= MOST_AXES and math.prod(sizes) <= MOST, "shape")
-                demand(of["kind"] != "integers" or (of["low"] < of["high"] and of["type"] in TYPES), "integers")
+                demand(of["type"] in TYPES and isinstance(of["kind"], str), "type")
+                demand(of["kind"] != "integers" or of["low"] < of["high"], "integers")
         for column in spec["layout"]["columns"] if spec["modality"] == "sequence" else ():
             demand(isinstance(column["name"], str) and math.isfinite(column["high"] - column["low"]), "columns")
             demand(column["decimals"] is None or isinstance(column["decimals"], int), "decimals")
