@@ -6,6 +6,7 @@ whoever looks a name up is found out by what is in `sys.modules` then.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import pickletools
@@ -71,6 +72,7 @@ def in_instructions(content: bytes, kind: int, where: float, choice: int, length
             return head + (_changed(one, choice) or EXTRA[choice % len(EXTRA)]) + tail
 
 
+@functools.lru_cache(maxsize=4)  # a whole file is damaged thousands of times
 def _instructions(content: bytes) -> list[Instruction]:
     """Return the instructions of all pickles at the beginning of a content."""
     file, found = io.BytesIO(content), list[Instruction]()

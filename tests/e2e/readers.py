@@ -321,7 +321,7 @@ def _network(name: str) -> Reader:
     def write(folder: Path) -> None:
         drawn = Drawn((4, 4), w=8, classes=2 if name.endswith(".pkl") else 0)
         if name.endswith(".pkl"):
-            pickled(folder / name, {"G": drawn.g, "D": drawn.d, "G_ema": drawn.g})
+            pickled(folder / name, {"D": drawn.d, "G_ema": drawn.g})
         else:
             torch.save(as_port(drawn), folder / name, _use_new_zipfile_serialization=name != "old.pt")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +76,15 @@ def test_an_hdf5_file_that_stops_its_reader_stops_another_process(
     monkeypatch.setattr(hdf5_trial, "LOOK", code)
     with pytest.raises(DataError, match=ended):
         hdf5_trial.look_first(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="the system has no alarms")
+def test_the_other_process_ends_where_nobody_waits_for_it(tmp_path: Path) -> None:
+    name, write = FILES["HDF5"]
+    write(tmp_path / name)
+    endless = hdf5_trial.LOOK + "\nwhile True: pass"
+    done = subprocess.run([sys.executable, "-c", endless, str(tmp_path / name), "1"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGALRM
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ numbers themselves (names, types, shapes, attributes, scales of dimensions) is r
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,14 @@ _START = 120.0
 """Seconds for importing it."""
 
 LOOK = """
+import signal
 import sys
 import h5py
 
 print("ready", flush=True)
+if hasattr(signal, "alarm"):  # nobody may be there to end it; without a handler it ends whatever C code runs
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(sys.argv[2]))
 left = 10_000
 
 
@@ -58,7 +63,7 @@ def look_first(path: Path) -> None:
 def in_a_process(path: Path) -> str:
     """Return how a process that looks through a file ended, in words; "": by itself."""
     # -P: nothing is imported from where the user stands.
-    command = [sys.executable, "-P", "-c", LOOK, str(path.absolute())]
+    command = [sys.executable, "-P", "-c", LOOK, str(path.absolute()), str(math.ceil(2 * PATIENCE))]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
