@@ -118,7 +118,7 @@ def test_keys_that_are_no_names_are_passed_over(tmp_path: Path) -> None:
     drawn = Drawn(WIDTHS)
     found = as_port(drawn)
     odd = {name: {3: torch.zeros(2), **state} for name, state in found.items() if isinstance(state, dict)}
-    assert set(odd) == {"g_ema", "d"}
+    assert {"g_ema", "d"} <= set(odd)
     torch.save({**found, **odd}, tmp_path / "odd.pt")
     torch.save(found, tmp_path / "cats.pt")
     assert import_weights(tmp_path / "odd.pt", tmp_path / "a").notes == (
