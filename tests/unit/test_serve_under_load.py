@@ -102,7 +102,7 @@ def alike(one: httpx.Response, other: httpx.Response) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_short_way_answers_as_the_framework_does(digits: Service, method: str) -> None:
     short, long = make_app(digits), make_app(digits)
-    taken, way = [0], short.app.questions  # type: ignore[attr-defined]
+    taken, way = [0], short.app.endpoints  # type: ignore[attr-defined]
     answer = way[method, "/v1/sample"].answer
 
     async def counted(*words: Any) -> Any:
@@ -302,9 +302,9 @@ def test_who_is_gone_has_no_place_in_the_queue() -> None:
     batcher.close()
 
 
-def test_each_request_has_the_same_patience() -> None:
+def test_each_request_has_the_same_timeout() -> None:
     slow = Slow(run_of("gan", "mnist"), 4)
-    batcher = Batcher(slow, patience=0.2)
+    batcher = Batcher(slow, timeout=0.2)
 
     async def scenario() -> list[float]:
         async def ask(after: float) -> float:

@@ -17,7 +17,7 @@ from saddlepoint.export.service import Service
 from saddlepoint.serve.address import peer_of
 from saddlepoint.serve.api import refusals
 from saddlepoint.serve.api.access import AccessControl, Limits
-from saddlepoint.serve.api.answers import Question, Server, add_questions
+from saddlepoint.serve.api.endpoints import Endpoint, Server, add_endpoints
 from saddlepoint.serve.api.direct import Direct
 from saddlepoint.serve.api.metrics import CONTENT_TYPE
 from saddlepoint.serve.api.page import page
@@ -48,14 +48,14 @@ def make_app(
     # The usual pages of documentation load their scripts from another host.
     app = FastAPI(title="saddlepoint", version=__version__, docs_url=None, redoc_url=None)
     server = Server(service, limits)
-    add_questions(server)
+    add_endpoints(server)
     _add_samples(app, server)
     _add_facts(app, server, token is not None)
     _add_refusals(app, server)
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     names = None if hosts is None else frozenset(hosts)
     guarded = AccessControl(
-        Direct(app, server.questions), limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token,
+        Direct(app, server.endpoints), limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token,
         origins=frozenset(origins), access=access, flight=server.flight,
     )  # fmt: skip
     guarded.state = app.state
@@ -81,7 +81,7 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
             return refusal(400, f"the body is no JSON ({errors[0]['ctx']['error']} at place {errors[0]['loc'][-1]})")
         if error.body is None and request.method == "POST" and errors[0]["loc"] == ("body",):
             return refusal(*refusals.not_json(content_type, True))
-        model = server.questions[request.method, request.scope["path"]].model
+        model = server.endpoints[request.method, request.scope["path"]].model
         return refusal(422, refusals.sentence(errors, list(model.model_fields), server.service.run))
 
     @app.exception_handler(Refusal)
@@ -123,19 +123,19 @@ _WORDS: dict[int | str, dict[str, Any]] = {
 
 
 def _add_samples(app: FastAPI, server: Server) -> None:
-    """Describe what the generator can do, and answer it where a question is unusual; see `Direct` for the others."""
-    for (method, path), question in server.questions.items():
-        name = question.answer.__name__ + ("_of_address" if method == "GET" else "")
-        answer = _route(method, question)
+    """Describe what the generator can do, and answer it where a request is unusual; see `Direct` for the others."""
+    for (method, path), endpoint in server.endpoints.items():
+        name = endpoint.answer.__name__ + ("_of_address" if method == "GET" else "")
+        answer = _route(method, endpoint)
         app.add_api_route(path, answer, methods=[method], name=name, responses=_WORDS, response_class=Response)
 
 
-def _route(method: str, question: Question) -> Callable[..., Any]:
+def _route(method: str, endpoint: Endpoint) -> Callable[..., Any]:
     async def answered(asked: Any, request: Request) -> Response:
-        content, media = await question.answer(asked, peer_of(request.scope.get("client")))
+        content, media = await endpoint.answer(asked, peer_of(request.scope.get("client")))
         return Response(content, media_type=media)
 
-    kind: Any = question.model
+    kind: Any = endpoint.model
     answered.__annotations__["asked"] = kind if method == "POST" else Annotated[kind, Query()]
     return answered
 
@@ -163,13 +163,13 @@ def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
             "modality": data.modality,
             "shape": list(data.shape),
             "classes": list(data.classes[: run.family.classes]),
-            "endpoints": sorted({path for _, path in server.questions}),
+            "endpoints": sorted({path for _, path in server.endpoints}),
             "truncation": "mapping" in server.service.graphs,
             "token": guarded,
             "limits": {
                 "samples": server.limits.samples,
                 "values": server.limits.values,
-                "body": max(server.limits.body_of(path) for _, path in server.questions),
+                "body": max(server.limits.body_of(path) for _, path in server.endpoints),
                 "pictures": server.limits.pictures,
                 "pixels": server.limits.pixels,
             },

@@ -67,13 +67,13 @@ class Batcher:
         service: what computes.
         most_waiting: rows that may wait; beyond them requests are refused. One client may have half of them.
         near: whether small requests are computed in the thread of the event loop; for batches of milliseconds.
-        patience: seconds until who waits hears of a `TimeoutError`.
+        timeout: seconds until who waits hears of a `TimeoutError`.
     """
 
     def __init__(
-        self, service: Service, most_waiting: int = 4096, near: bool = False, patience: float = math.inf
+        self, service: Service, most_waiting: int = 4096, near: bool = False, timeout: float = math.inf
     ) -> None:
-        self.service, self.most_waiting, self.near, self.patience = service, most_waiting, near, patience
+        self.service, self.most_waiting, self.near, self.timeout = service, most_waiting, near, timeout
         self.batches = self.rows = 0
         self.seconds = 0.0
         self._waiting: deque[_Pending] = deque()
@@ -108,11 +108,11 @@ class Batcher:
         Raises:
             Full: if too much is waiting, of all or of this client.
             Ending: if the server is being stopped.
-            TimeoutError: if it takes longer than the patience.
+            TimeoutError: if it takes longer than the timeout.
             Exception: whatever ``prepare``, the generator or ``finish`` raises.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + self.patience
+        until = loop.time() + self.timeout
         pending = _Pending(n, prepare, finish, loop, loop.create_future(), peer, small, until, left=n)
         with self._changed:
             # A request that is larger than the limit is computed where nothing else waits.
@@ -131,19 +131,19 @@ class Batcher:
                 self._waiting.append(pending)
                 self._changed.notify()
         self._open[pending] = None
-        if self._watched is not loop and self.patience < math.inf:
+        if self._watched is not loop and self.timeout < math.inf:
             self._watched = loop
-            loop.call_later(self.patience, self._look, loop)
+            loop.call_later(self.timeout, self._look, loop)
         try:
             return await pending.future
         finally:
             del self._open[pending]
-            if pending.counted:  # its client has left, or lost patience: a place for others
+            if pending.counted:  # its client has left, or waited too long: a place for others
                 with self._changed:
                     self._forget(pending)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the patience of those who have waited for long; one timer is for all, as they come in its order."""
+        """Tell those who have waited for too long; one timer is for all, as they come in its order."""
         now = loop.time()
         for pending in [one for one in self._open if one.loop is loop]:
             if pending.until > now:

@@ -1,4 +1,4 @@
-"""What answers a question: its rows are computed with those of others and written as asked for."""
+"""What answers a request: its rows are computed with those of others and written as asked for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Answer = Callable[[Any, str], Awaitable[tuple[bytes, str]]]
 
 
 @dataclass(frozen=True)
-class Question:
+class Endpoint:
     """What can be asked at a path.
 
     Attributes:
@@ -59,7 +59,7 @@ class Server:
     """What the endpoints share.
 
     Attributes:
-        questions: by method and path: only those that the generator can answer.
+        endpoints: by method and path: only those that the generator can answer.
 
     Args:
         service: what samples.
@@ -81,7 +81,7 @@ class Server:
                 "compute_seconds_total": ("Time of computing them.", lambda: batcher.seconds),
             }
         )
-        self.questions: dict[tuple[str, str], Question] = {}
+        self.endpoints: dict[tuple[str, str], Endpoint] = {}
         # Beside the loop: megabytes of base64, and heads that were made to take long.
         self.looking = ThreadPoolExecutor(1, "pictures")
 
@@ -170,7 +170,7 @@ def _looked_at(texts: list[str], most: int) -> tuple[list[tuple[str, bytes]], in
     return files, sum(check_picture(content, name, most) for name, content in files)
 
 
-def add_questions(server: Server) -> None:
+def add_endpoints(server: Server) -> None:
     """Let a server answer what its generator can."""
     service, tags = server.service, server.service.run.family.tags
     series = service.run.family.data.modality == "sequence"
@@ -200,7 +200,7 @@ def add_questions(server: Server) -> None:
         return await server.answer(len(files), asked.format, rows, peer, small=False)
 
     def add(path: str, kind: type[Body], answer: Answer, method: str = "POST") -> None:
-        server.questions[method, path] = Question(fitted(kind, service), answer)
+        server.endpoints[method, path] = Endpoint(fitted(kind, service), answer)
 
     if series:
         add("/v1/series", SeriesRequest, sample)
