@@ -17,8 +17,8 @@ from saddlepoint.export.service import Service
 from saddlepoint.serve.address import peer_of
 from saddlepoint.serve.api import refusals
 from saddlepoint.serve.api.access import AccessControl, Limits
-from saddlepoint.serve.api.endpoints import Endpoint, Server, add_endpoints
 from saddlepoint.serve.api.direct import Direct
+from saddlepoint.serve.api.endpoints import Endpoint, Server, add_endpoints
 from saddlepoint.serve.api.metrics import CONTENT_TYPE
 from saddlepoint.serve.api.page import page
 
