@@ -244,6 +244,35 @@ def test_small_requests_wait_behind_no_large_ones() -> None:
     batcher.close()
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_clients_take_turns(small: bool) -> None:
+    """Who asks for much waits behind itself: a request of another client comes after the one that is at work."""
+    slow = Slow(run_of("gan", "mnist"), 4)
+    slow.gate.set()
+    batcher, order = Batcher(slow, near=True), list[str]()
+
+    async def ask(name: str, n: int) -> None:
+        await batcher.submit(n, lambda: slow.rows(n), lambda x: order.append(name), name[0], small)
+
+    async def scenario() -> None:
+        if not small:
+            slow.gate.clear()
+        first = [asyncio.create_task(ask(f"a{k}", 4)) for k in range(5)]
+        await asyncio.sleep(0 if small else 0.05)
+        second = [asyncio.create_task(ask(f"{name}{k}", 2)) for k in range(2) for name in "bc"]
+        await asyncio.sleep(0 if small else 0.05)
+        slow.gate.set()
+        await asyncio.gather(*first, *second)
+
+    asyncio.run(scenario())
+    assert [name for name in order if name[0] == "a"] == ["a0", "a1", "a2", "a3", "a4"]
+    assert order.index("a0") == 0
+    assert {"b0", "c0"} <= set(order[:4]), order
+    assert {"b1", "c1"} <= set(order[:6]), order
+    assert (batcher.waiting, batcher._next, batcher._of) == (0, {}, {})
+    batcher.close()
+
+
 def test_near_the_loop_failures_limits_and_endings_are_those_of_the_thread() -> None:
     service = near(Service(run_of("gan", "mnist"), batch=4))
     batcher = Batcher(service, most_waiting=8, near=True)

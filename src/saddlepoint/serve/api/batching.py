@@ -1,4 +1,7 @@
-"""Requests put together: what waits is computed at once, first come first served; when too much waits, it refuses.
+"""Requests put together: what waits is computed at once, clients take turns; when too much waits, it refuses.
+
+Each client's rows are counted as if it were served alone at an equal pace (start-time fair queueing, Goyal et al. 1996):
+who asks for much waits behind itself, and first come is first served among the requests of one client.
 
 Where a batch takes milliseconds, small requests are computed in the thread of the event loop itself: waking another
 thread, and waiting for the interpreter after each operation of PyTorch, cost more than the batch. All else is computed
@@ -8,10 +11,12 @@ in a thread of its own, beside which the loop answers; small requests do not wai
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +52,10 @@ class _Pending:
     made: list[Any] = field(default_factory=list)
 
 
+_Turn = tuple[int, int, _Pending]
+"""Rows after which a request begins, in the time that all clients share; its number; the request."""
+
+
 def _deliver(outcomes: Iterable[tuple[_Pending, Any]]) -> None:
     """Hand outcomes to those who wait; nobody may, by now."""
     for pending, outcome in outcomes:
@@ -76,12 +85,15 @@ class Batcher:
         self.service, self.most_waiting, self.near, self.timeout = service, most_waiting, near, timeout
         self.batches = self.rows = 0
         self.seconds = 0.0
-        self._waiting: deque[_Pending] = deque()
-        self._near: deque[_Pending] = deque()
+        self._waiting: list[_Turn] = []  # heaps
+        self._near: list[_Turn] = []
+        self._now, self._next = 0, Counter[str]()
+        self._number = itertools.count()
         self._open: dict[_Pending, None] = {}
         self._watched: asyncio.AbstractEventLoop | None = None
         self._of = Counter[str]()
-        self._count, self._closed, self._ending, self._turning = 0, False, False, False
+        self._turning: asyncio.AbstractEventLoop | None = None
+        self._count, self._closed, self._ending = 0, False, False
         self._changed, self._computing = threading.Condition(), threading.Lock()
         self._threads = use_threads(None)
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
@@ -124,11 +136,14 @@ class Batcher:
                 raise Full(f"{self._of[peer]:,} rows are waiting for you already, and one client may have half of all")
             self._count += n
             self._of[peer] += n
+            start = max(self._now, self._next[peer])
+            self._next[peer] = start + n
+            turn = start, next(self._number), pending
             if small and self.near:
-                self._near.append(pending)
+                heapq.heappush(self._near, turn)
                 self._turn_soon(loop)
             else:
-                self._waiting.append(pending)
+                heapq.heappush(self._waiting, turn)
                 self._changed.notify()
         self._open[pending] = None
         if self._watched is not loop and self.timeout < math.inf:
@@ -173,13 +188,13 @@ class Batcher:
 
     def _turn_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         # A turn of the loop later: what has arrived by then is one batch.
-        if not self._turning:
-            self._turning = True
+        if self._turning is not loop:
+            self._turning = loop
             loop.call_soon(self._turn, loop)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Compute one batch of small requests, after that of the thread if it is at one: they wait behind no others."""
-        self._turning = False
+        self._turning = None
         _deliver(self._computed(self._gathered(self._near)))
         if self._near:
             self._turn_soon(loop)
@@ -205,12 +220,14 @@ class Batcher:
         for loop, found in held.items():
             _wake(loop, found)
 
-    def _gathered(self, waiting: deque[_Pending]) -> list[tuple[_Pending, Rows]]:
+    def _gathered(self, waiting: list[_Turn]) -> list[tuple[_Pending, Rows]]:
         """Take rows of the first requests until the batch is full; a request may be taken in pieces."""
         batch: list[tuple[_Pending, Rows]] = []
         room = self.service.batch
         while room and waiting:
-            first = waiting[0]
+            with self._changed:  # whoever comes from here on begins later than this one
+                start, _, first = waiting[0]
+                self._now = max(self._now, start)
             if first.future.done():  # cancelled, or abandoned
                 self._leave(waiting)
                 continue
@@ -228,13 +245,14 @@ class Batcher:
             first.done += taken
             room -= taken
             if first.done == first.n:
-                waiting.popleft()
+                with self._changed:
+                    heapq.heappop(waiting)
         return batch
 
-    def _leave(self, waiting: deque[_Pending], outcome: Any = None) -> None:
+    def _leave(self, waiting: list[_Turn], outcome: Any = None) -> None:
         """Let the first request go before its time."""
         with self._changed:
-            pending = waiting.popleft()
+            pending = heapq.heappop(waiting)[2]
             self._forget(pending)
         if outcome is not None:
             _wake(pending.loop, [(pending, outcome)])
@@ -247,7 +265,7 @@ class Batcher:
         self._count -= pending.n
         self._of[pending.peer] -= pending.n
         if not self._of[pending.peer]:
-            del self._of[pending.peer]
+            del self._of[pending.peer], self._next[pending.peer]
 
     def _computed(self, batch: list[tuple[_Pending, Rows]]) -> Iterator[tuple[_Pending, Any]]:
         """Compute a batch; yield the requests that are complete by it, each with its outcome."""
