@@ -1,7 +1,7 @@
 """Requests put together: what waits is computed at once, clients take turns; when too much waits, it refuses.
 
-Each client's rows are counted as if it were served alone at an equal pace (start-time fair queueing, Goyal et al. 1996):
-who asks for much waits behind itself, and first come is first served among the requests of one client.
+Clients are served at an equal pace, counted in rows (start-time fair queueing, Goyal et al. 1996): who asks for much
+waits behind itself, and among the requests of one client first come is first served.
 
 Where a batch takes milliseconds, small requests are computed in the thread of the event loop itself: waking another
 thread, and waiting for the interpreter after each operation of PyTorch, cost more than the batch. All else is computed
