@@ -30,7 +30,7 @@ def started(command: list[str], seconds: float = 60.0) -> Iterator[tuple[int, in
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r":(\d+) ", line)
+        found = re.search(r":(\d+)[/ ]", line)
         if found is None:
             sys.exit(f"the server did not start: {line}")
         try:

@@ -9,24 +9,42 @@ sent and got no whole answer, over a connection that was made before the signal.
 
 Hostile clients: eight ordinary clients ask for what `soak.py` names and hold each answer against what it must be, while
 a process of another address does one of `hostile_clients.KINDS`. The server asks for a token. Afterwards it must be
-there, with no more open files than before; who has no token, or another host's name, must have got nothing.
+there, with no more open files than before; who has no token, or another host's name, must have got nothing. The
+studio is asked for a picture of a run, and for what it refuses, beside those that mean it, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hostile_clients import KINDS, OTHER_HOSTS, WRONG_TOKENS
-from http_load import TOKEN, Clients, Load, descriptors, one_sample, request, resident, serving, threads, with_token
+from http_load import (
+    TOKEN,
+    Clients,
+    Load,
+    descriptors,
+    one_sample,
+    request,
+    resident,
+    serving,
+    started,
+    threads,
+    with_token,
+)
 from records import commit, head_of, line_of, write_section
 from soak import Mixture
 
@@ -37,6 +55,8 @@ HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "server-faults.json"
 PAGE = HERE.parent / "docs" / "reliability.md"
 CLIENTS, ORDINARY = 64, 8
+STUDIO = [name for name in KINDS if not re.search("large|send on|ask as fast|after the request|tokens|6,000", name)]
+"""What the studio is asked beside: it draws no samples for who asks by HTTP."""
 
 
 def stopped(run: Path, seed: int) -> dict[str, Any]:
@@ -72,9 +92,9 @@ def facts_of(found: Load) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def beside(port: int, process: int, name: str, seconds: float) -> dict[str, Any]:
+def beside(port: int, process: int, name: str, seconds: float, kind: type[Mixture] = Mixture) -> dict[str, Any]:
     """Count what ordinary clients get beside a hostile one."""
-    mixture, before = Mixture(random.Random(name)), descriptors(process)
+    mixture, before = kind(random.Random(name)), descriptors(process)
     words = [sys.executable, str(HERE / "hostile_clients.py"), name, str(port), str(seconds)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hostile:
         time.sleep(0.5)
@@ -87,6 +107,36 @@ def beside(port: int, process: int, name: str, seconds: float) -> dict[str, Any]
     facts = facts_of(found) | {"hostile": done, "let in": let_in if name in (OTHER_HOSTS, WRONG_TOKENS) else 0}
     facts |= {"wrong": sum(mixture.wrong.values()), "words": mixture.wrong, "megabytes": memory}
     return facts | {"files left": max(0, after - before), "threads": threads(process)}
+
+
+class Pages(Mixture):
+    """What ordinary clients ask of the studio: pictures of a run, and what is refused."""
+
+    def ask(self, client: int, number: int) -> bytes:
+        """Return a client's next request."""
+        fine = request("/snapshot/run/0.png")
+        of = {
+            200: fine, 404: request("/snapshot/run/11.png"), 405: request("/", method="DELETE"),
+            403: fine.replace(b"\r\n", b"\r\nOrigin: https://evil.example\r\n", 1),
+            400: fine.replace(b"127.0.0.1", b"evil.example"),
+        }  # fmt: skip
+        status = self.random.choices(list(of), (16, 1, 1, 1, 1))[0]
+        self.waiting[client] = "", status
+        return of[status]
+
+    def heard(self, client: int, number: int, status: int, body: bytes) -> None:
+        """Note an answer that is not as it must be."""
+        if status != self.waiting[client][1]:
+            self._note(f"{status} instead of {self.waiting[client][1]}")
+
+
+@contextlib.contextmanager
+def studio(run: Path) -> Iterator[tuple[int, int]]:
+    """Start a studio over a copy of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(run, Path(folder) / "run")
+        with started([sys.executable, "-m", "saddlepoint", "studio", folder, "--no-browser", "--port", "0"]) as found:
+            yield found
 
 
 def settled(process: int, wanted: int) -> int:
@@ -120,12 +170,19 @@ def measure(run: Path, stops: int, seconds: float) -> None:
             Clients(port, lambda client, number: with_token(first.ask(client, number))).run(ORDINARY, most=1000)
             for name in missing:
                 keep(found, "hostile", name, beside(port, process, name, seconds))
+    missing = [name for name in STUDIO if name not in found.get("studio", {})]
+    if missing:
+        with studio(run) as (port, process):
+            Clients(port, Pages(random.Random(0)).ask).run(ORDINARY, most=500)
+            for name in missing:
+                keep(found, "studio", name, beside(port, process, name, seconds, Pages))
 
 
 def rows() -> list[dict[str, Any]]:
     """Return what the table of all reliability needs: what, how many, lost, the slowest answer in seconds."""
     found = json.loads(FIGURES.read_text())
     words = {"stops": "requests to a server that gets SIGTERM", "hostile": "requests beside hostile clients"}
+    words["studio"] = "requests to the studio beside hostile clients"
     return [
         {
             "what": text,
@@ -156,14 +213,16 @@ def write() -> None:
             ]
         ),
     ]  # fmt: skip
-    for name, one in found["hostile"].items():
+    beside = [(name, one) for name, one in found["hostile"].items()]
+    beside += [(f"studio: {name}", one) for name, one in found["studio"].items()]
+    for name, one in beside:
         cells = [f"{one['hostile']:,}", f"{one['requests']:,}", str(one["lost"] + one["wrong"])]
         cells += [f"{one['p99']:.2f}", f"{one['slowest']:.2f}", f"{one['megabytes']:.0f}"]
         lines.append(line_of([name, *cells]))
-    left = sum(one["files left"] for one in found["hostile"].values())
-    commits = sorted({one["commit"] for kind in ("stops", "hostile") for one in found[kind].values()})
+    left = sum(one["files left"] for _, one in beside)
+    commits = sorted({one["commit"] for kind in ("stops", "hostile", "studio") for one in found[kind].values()})
     machine = found["machine"]
-    let_in = sum(one["let in"] for one in found["hostile"].values())
+    let_in = sum(one["let in"] for _, one in beside)
     lines += [
         "",
         f"Let in without the token or by another host's name: {let_in}. Files and sockets left open: {left}.",
