@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
 from saddlepoint.engine.storage.folder import RunFolder
@@ -52,7 +52,7 @@ def write_derived(
     """
     refuse_present(final)
     temporary = hidden_beside(final)
-    temporary.mkdir(parents=True)
+    make_folder(temporary)
     try:
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in family.state_dict().items()}
         save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
@@ -62,6 +62,6 @@ def write_derived(
         beside(temporary)
         export = {"format": weights.FORMAT, "step": step, "run": origin}
         RunFolder(temporary).write_config({**config, "export": export})
-        os.replace(temporary, final)
+        move_into_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

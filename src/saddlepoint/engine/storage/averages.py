@@ -56,7 +56,7 @@ def write_average(folder: Path, step: int, tensors: Mapping[str, Tensor]) -> Pat
     try:
         save_file(held, temporary, metadata={"sha256": _digest(held)})
         give_usual_mode(temporary)
-        os.replace(temporary, final)
+        os.replace(temporary, final)  # flushed later, once for all that a checkpoint rests on
     finally:
         temporary.unlink(missing_ok=True)
     return final

@@ -1,8 +1,8 @@
 """Checkpoints: complete, checked, atomic, never executable.
 
 A checkpoint is a folder of safetensors files and one ``state.json`` that holds their SHA-256. It is written
-under a temporary name, flushed to disk, then renamed, so that a folder with its final name is whole unless
-the disk itself damages it, which the checksums notice.
+under a temporary name, flushed to disk with the names in it, then renamed, so that a folder with its final name is
+whole unless the disk itself damages it, which the checksums notice.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from saddlepoint.core.durable import move_into_place
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import give_usual_mode, open_regular, own_folder, read_json, write_atomically
 from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header
@@ -71,16 +72,13 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
             give_usual_mode(path)
             digests[path.name] = sha256_of(path)  # of what the file holds, not of what was to be written
-            flush(path)
         record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}
         write_atomically(temporary / "state.json", json.dumps({**record, "digest": _digest(record)}, indent=1))
         if final.is_symlink():
             final.unlink()
         elif final.exists():
             shutil.rmtree(final)  # the same step written again, after a resume: the old one must not block the rename
-        # From here on it counts. The folder's entry is flushed too: a rename alone may be lost with the power.
-        os.replace(temporary, final)
-        flush(folder)
+        move_into_place(temporary, final)  # from here on it counts
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(f"the checkpoint of step {checkpoint.step} could not be written: {error}") from error
@@ -192,15 +190,6 @@ def newest_checkpoint(folder: Path, files: tuple[str, ...] | None = None) -> tup
 def set_aside(path: Path) -> None:
     """Rename a damaged checkpoint, so that it neither counts among those kept nor is looked at again."""
     os.replace(path, path.with_name(f".damaged-{path.name}-{uuid.uuid4().hex}"))
-
-
-def flush(path: Path) -> None:
-    """Force a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from saddlepoint.core.config import to_json
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
 from saddlepoint.core.logs import logged
@@ -136,14 +136,14 @@ def _write(place: Path, family: Family, networks: Networks, about: dict[str, Any
     """Write the folder, whole or not at all."""
     temporary = hidden_beside(place)
     try:
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         tensors = {name: value.detach().contiguous().clone() for name, value in family.state_dict().items()}
         save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
         give_usual_mode(temporary / weights.FILE)
         status = {"state": "finished", "reason": f"imported from {about['file']}", "nimg": 0}
         write_atomically(temporary / "status.json", json.dumps(status, indent=1) + "\n")
         RunFolder(temporary).write_config(_config_of(family, networks, about))
-        os.replace(temporary, place)
+        move_into_place(temporary, place)
     except OSError as error:
         raise CheckpointError(f"'{place}' cannot be written: {error.strerror or error}") from error
     finally:

@@ -1,0 +1,120 @@
+"""Kinds of faults of what lies on the disk: a file changed, cut, emptied or gone after the command that wrote it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+from saddlepoint import load
+from saddlepoint.engine.storage.checkpoint import list_checkpoints, step_of
+from tests.e2e.campaign.place import Place, demand
+from tests.e2e.campaign.states import STEPS, TRAIN, State, contents, newest
+
+
+def damage(path: Path, rng: random.Random) -> str:
+    """Change a bit of a file, cut it, empty it, or remove it; return what was done."""
+    how, content = rng.choice(["bit", "bit", "cut", "empty", "gone"]), bytearray(path.read_bytes())
+    if how == "gone" or not content:
+        path.unlink()
+        return "gone"
+    if how == "bit":
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    kept = {"bit": content, "cut": content[: rng.randrange(len(content))], "empty": bytearray()}
+    path.write_bytes(kept[how])
+    return how
+
+
+def file_of(folder: Path, rng: random.Random) -> Path:
+    """Return one of the files below a folder."""
+    return rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+def checkpoint_damaged(place: Place, state: State) -> None:
+    """Damage a file of the newest checkpoint: an older one is used, with a word about it."""
+    run = place.folder / state.needs[0]
+    found, *older = list_checkpoints(run / "checkpoints")
+    before = contents(run / "checkpoints")
+    damage(file_of(found, place.rng), place.rng)
+    code = state.carried_out(place)
+    said = place.said()
+    if not older:  # nothing to fall back on: refused in words
+        demand(code == 2, f"a damaged checkpoint is used: {place.tail()}")
+        demand("damaged" in said, f"no clear word: {place.tail()}")
+        return
+    demand(code == 0, f"exit code {code}: {place.tail()}")
+    demand("damaged" in said, f"it does not say that a checkpoint is damaged: {place.tail()}")
+    kept = contents(run / "checkpoints")
+    lost = [name for name in before if not name.startswith(found.name) and kept.get(name) != before[name]]
+    if state.name != "resume":
+        demand(lost == [], f"lost: {lost[:2]}")
+        return
+    demand(newest(run) >= max(map(step_of, older)), "lost: an older checkpoint")
+    state.again(place)
+
+
+def cache_damaged(place: Place, state: State) -> None:
+    """Damage a file of the prepared data: it is prepared again, or the remedy is told."""
+    cache = place.folder / "cache"
+    shutil.copytree(os.environ["SADDLEPOINT_CACHE_DIR"], cache)
+    damage(file_of(cache, place.rng), place.rng)
+
+    def plant() -> None:
+        os.environ["SADDLEPOINT_CACHE_DIR"] = str(cache)
+
+    place.plants.append(plant)
+    state.again(place)
+
+
+def average_damaged(place: Place, state: State) -> None:
+    """Damage one of the kept averages of several lengths: it is refused, named, or not needed."""
+    damage(file_of(place.run / "averages", place.rng), place.rng)
+    code = state.carried_out(place)
+    if code == 0:
+        demand("damaged" in place.said() or state.made(place) == state.reference(place), "a damaged average was used")
+    else:
+        demand("damaged" in place.said() or "averages" in place.said(), f"no clear word: {place.tail()}")
+
+
+def export_damaged(place: Place, state: State) -> None:
+    """Damage a file of exported weights: sampling from it is refused in words, or gives what it gave."""
+    place.succeeds(*state.words(place))
+    out = place.folder / "made"
+    place.succeeds("sample", str(out), "-n", "8", "--out", str(place.folder / "a.npz"), "--threads", "1")
+    damage(file_of(out, place.rng), place.rng)
+    code = place.call("sample", str(out), "-n", "8", "--out", str(place.folder / "b.npz"), "--threads", "1")
+    if code == 0:
+        same = (place.folder / "a.npz").read_bytes() == (place.folder / "b.npz").read_bytes()
+        demand(same, "damaged weights make other samples, and nothing is said")
+    shutil.rmtree(out)
+    state.again(place)
+
+
+def run_damaged(place: Place, state: State) -> None:
+    """Damage a file that describes the run (configuration, log, status): it goes on, or is refused in words."""
+    kept = contents(place.run / "checkpoints")
+    path = place.run / place.rng.choice(["config.json", "log.jsonl", "status.json"])
+    content = path.read_bytes() if path.exists() else b""
+    how = damage(path, place.rng) if content else "gone"
+    code = state.carried_out(place)
+    if code != 0:
+        demand("error: " in place.said(), f"no clear word: {place.tail()}")
+        demand(contents(place.run / "checkpoints") == kept, "lost: checkpoints of a run that was refused")
+    if how != "gone" or content:
+        path.write_bytes(content)
+    if code != 0:
+        state.again(place)
+
+
+def fingerprint(run: Path) -> str:
+    """Return that of a run's data."""
+    return str(load(run).dataset().fingerprint)
+
+
+def training(steps: int, out: Path) -> tuple[str, ...]:
+    """Return the command of a new training."""
+    return (*TRAIN, "--steps", str(steps), "--out", str(out))
+
+
+LAST = STEPS

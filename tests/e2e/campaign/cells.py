@@ -1,0 +1,90 @@
+"""Which kind of fault is put into which state, how often, and what becomes of one."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.campaign import bits, commands, machines, power, services, several, signals, states
+from tests.e2e.campaign.place import Broken, Missed, Place
+from tests.e2e.campaign.states import State
+from tests.e2e.campaign.template import fresh
+
+Kind = Callable[[Place, State], None]
+
+STATES: dict[str, State] = {
+    state.name: state
+    for state in (
+        states.Training(), states.Resuming(), states.Remedying(), commands.Averaging(), commands.Evaluating(),
+        commands.Exporting(), commands.Sampling(), commands.Translating(), several.Sweeping(), services.Serving(),
+        services.Studying(), several.Together(),
+    )
+}  # fmt: skip
+
+KINDS: dict[str, Kind] = {
+    "killed": signals.killed,
+    "asked to end": signals.terminated,
+    "killed while saving": signals.killed_while_saving,
+    "power lost": power.power_lost,
+    "disk full": machines.disk_full,
+    "file size limit": machines.size_limited,
+    "read-only": machines.read_only,
+    "clock jumps": machines.clock_jumps,
+    "memory short": machines.memory_short,
+    "two at once": machines.two_at_once,
+    "download cut": machines.download_cut,
+    "checkpoint damaged": bits.checkpoint_damaged,
+    "run damaged": bits.run_damaged,
+    "cache damaged": bits.cache_damaged,
+    "average damaged": bits.average_damaged,
+    "export damaged": bits.export_damaged,
+}
+
+COUNTS: dict[str, dict[str, int]] = {kind: dict.fromkeys(STATES, 10) for kind in KINDS}
+"""How many faults of each kind are put into each state."""
+
+TRIES = 8
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What became of one fault.
+
+    Attributes:
+        seed: that it was drawn from.
+        lost: whether something that had been saved was gone.
+        problem: which rule was broken; empty: none.
+        recovery: seconds from the restart until the command had done what it was disturbed in, without Python's start.
+        seconds: that the fault took in all.
+    """
+
+    seed: int
+    lost: int
+    problem: str
+    recovery: float
+    seconds: float
+
+
+def inject(kind: str, state: str, seed: int, template: Path) -> Fault:
+    """Put one fault into a state; one that comes too late is drawn again."""
+    started = time.monotonic()
+    for attempt in range(TRIES):
+        with tempfile.TemporaryDirectory(prefix="saddlepoint-fault-", dir=template.parent) as name:
+            rng = random.Random(f"{kind} {state} {seed} {attempt}")
+            place, problem = fresh(STATES[state], Path(name), template, rng), ""
+            try:
+                KINDS[kind](place, STATES[state])
+            except Missed:
+                if attempt + 1 < TRIES:
+                    continue
+                problem = f"it came too late {TRIES} times"
+            except Broken as broken:
+                problem = str(broken)
+        break
+    recovery = max(place.recovered, default=0.0)
+    lost = int(problem.startswith("lost"))
+    return Fault(seed, lost, problem, round(recovery, 3), round(time.monotonic() - started, 3))
