@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from saddlepoint.core.durable import flush
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.engine.machine.distributed import ProcessGroup
@@ -69,8 +67,8 @@ class RunWriter:
                 raise OSError(errno.ENOSPC, "the disk is nearly full, and checkpoints need what is left")
             self.unflushed.append(write_average(self.folder.averages, state.step, moment))
             self._thin(state.profiles, state.step)
-        except (OSError, SafetensorError) as error:
-            why = getattr(error, "strerror", None) or error
+        except OSError as error:
+            why = error.strerror or error
             self.observer.warn(f"the averages of step {state.step} could not be kept ({why}); training goes on")
 
     def _thin(self, profiles: Profiles, step: int) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
+from saddlepoint.core.files import hidden_beside, write_atomically
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.family import Family
 from saddlepoint.run import weights
 
@@ -54,9 +53,8 @@ def write_derived(
     temporary = hidden_beside(final)
     make_folder(temporary)
     try:
-        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in family.state_dict().items()}
-        save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
-        give_usual_mode(temporary / weights.FILE)
+        tensors = {key: value.clone() for key, value in family.state_dict().items()}  # some share their memory
+        save_tensors(tensors, temporary / weights.FILE, {"format": "pt"})
         RunFolder(temporary).write_log(log)
         write_atomically(temporary / "status.json", json.dumps({"state": "finished", **status}, indent=1) + "\n")
         beside(temporary)

@@ -44,8 +44,51 @@ KINDS: dict[str, Kind] = {
     "export damaged": bits.export_damaged,
 }
 
-COUNTS: dict[str, dict[str, int]] = {kind: dict.fromkeys(STATES, 10) for kind in KINDS}
+_ALL = tuple(STATES)
+_ENDING = tuple(name for name in STATES if name not in ("serve", "studio", "two ranks"))
+_MAKING = ("average", "evaluate", "export", "sample", "translate")
+
+
+def _each(states: tuple[str, ...], count: int, **other: int) -> dict[str, int]:
+    return {name: other.get(name.replace(" ", "_"), count) for name in states}
+
+
+COUNTS: dict[str, dict[str, int]] = {
+    "killed": _each(_ALL, 15, resume=50, train=20, studio=6, remedy=20, two_ranks=25),
+    "asked to end": _each(_ALL, 8, resume=15, studio=4),
+    "killed while saving": _each(_ENDING, 10, resume=40, train=15, remedy=15),
+    "power lost": _each(_ENDING, 25, resume=100, train=40, remedy=40),
+    "disk full": _each(_ALL, 8, resume=15, studio=0, two_ranks=0),
+    "file size limit": _each(("train", "resume", "average", "export", "sample", "translate"), 8, resume=15),
+    "read-only": _each(_ALL, 4, two_ranks=0),
+    "clock jumps": _each(_ALL, 4, resume=8),
+    "memory short": _each(("train", "resume", *_MAKING, "serve"), 5),
+    "two at once": _each(_ENDING, 6, resume=12),
+    "download cut": {"train": 15},
+    "checkpoint damaged": _each(("resume", *_MAKING), 8, resume=25),
+    "run damaged": _each(("resume", *_MAKING), 5, resume=12),
+    "cache damaged": {"train": 10, "evaluate": 6},
+    "average damaged": {"average": 12},
+    "export damaged": {"export": 12},
+}
 """How many faults of each kind are put into each state."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of fault in a state, and how many there are of it."""
+
+    kind: str
+    state: str
+    count: int
+
+    @property
+    def name(self) -> str:
+        """As it is asked for, and kept."""
+        return f"{self.kind}-{self.state}".replace(" ", "-")
+
+
+CELLS = tuple(Cell(kind, state, count) for kind, states in COUNTS.items() for state, count in states.items() if count)
 
 TRIES = 8
 

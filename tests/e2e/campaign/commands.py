@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint.core.errors import SaddlepointError
 from saddlepoint.run.run import load
 from tests.e2e.campaign.place import Broken, Place, demand
 from tests.e2e.campaign.states import State, contents
@@ -38,17 +37,13 @@ class Using(State):
             demand(self.made(place) == self.reference(place), "what was there is not as it was")
         else:
             super().again(place)
-        demand(self.left_over(place) == [], f"left behind: {self.left_over(place)}")
-
-    def left_over(self, place: Place) -> list[str]:
-        """Return what lies about that nobody will clear away, beyond what a killed process cannot help."""
-        return []
 
 
 class Averaging(Using):
     """`saddle average` with a length: a folder of weights."""
 
     name = "average"
+    modules = ("saddlepoint.run.average",)
 
     def words(self, place: Place) -> tuple[str, ...]:
         return ("average", str(place.run), "--length", "0.1", "--out", str(self.out(place)), "--threads", "1")
@@ -63,6 +58,7 @@ class Exporting(Using):
     """`saddle export` of weights."""
 
     name = "export"
+    modules = ("saddlepoint.export.formats", "saddlepoint.export.forms")
 
     def words(self, place: Place) -> tuple[str, ...]:
         return ("export", str(place.run), "--format", "safetensors", "--out", str(self.out(place)))
@@ -77,6 +73,7 @@ class Sampling(Using):
     """`saddle sample` into one file."""
 
     name = "sample"
+    modules = ("saddlepoint.run.sample_files",)
 
     def out(self, place: Place) -> Path:
         return place.folder / "samples.npz"
@@ -93,6 +90,7 @@ class Evaluating(Using):
     """`saddle evaluate` with a quick protocol: a report in the run's folder."""
 
     name = "evaluate"
+    modules = ("saddlepoint.evaluation", "saddlepoint.evaluation.report.page")
 
     def out(self, place: Place) -> Path:
         return place.run / "report" / "metrics.jsonl"
@@ -110,13 +108,14 @@ class Evaluating(Using):
             rows = [json.loads(line) for line in self.out(place).read_text().splitlines()]
         except ValueError as error:
             raise Broken(f"half a line in the report: {error}") from error
-        return [{k: row[k] for k in ("protocol", "metric", "row", "value") if k in row} for row in rows]
+        return {name: value for name, value in rows[-1].items() if name in ("protocol", "fingerprint", "rows")}
 
 
 class Translating(Using):
     """`saddle translate` of a folder of pictures."""
 
     name, needs, source = "translate", ("translator", "pictures"), "translator"
+    modules = ("saddlepoint.run.samples.translate",)
 
     def out(self, place: Place) -> Path:
         return place.folder / "translated"
@@ -129,21 +128,17 @@ class Translating(Using):
     def whole(self, place: Place, saved: int) -> None:
         wanted = self.reference(place)
         for name, held in self.made(place).items():
-            demand(name.startswith(".") or wanted.get(name) == held, f"half a picture: {name}")
+            demand(_hidden(name) or wanted.get(name) == held, f"half a picture: {name}")
 
     def again(self, place: Place) -> None:
         place.succeeds(*self.words(place))
-        found = {name: held for name, held in self.made(place).items() if not name.startswith(".")}
+        found = {name: held for name, held in self.made(place).items() if not _hidden(name)}
         demand(found == self.reference(place), "the pictures are not those of an undisturbed command")
 
     def made(self, place: Place) -> Any:
         return contents(self.out(place)) if self.out(place).exists() else {}
 
 
-def loads(path: Path) -> str:
-    """Return why a folder of weights cannot be loaded; "" if it can."""
-    try:
-        load(path)
-    except SaddlepointError as error:
-        return str(error)
-    return ""
+def _hidden(name: str) -> bool:
+    """Whether it is what a killed process had not finished."""
+    return Path(name).name.startswith(".")

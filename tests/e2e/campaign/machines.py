@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.e2e.campaign.bits import damage
 from tests.e2e.campaign.place import Missed, Place, demand
-from tests.e2e.campaign.states import State
+from tests.e2e.campaign.states import State, taken
 
 UNWRITTEN = (
     "could not be written",
@@ -36,13 +36,12 @@ def mounted(place: Place, room: int) -> Iterator[None]:
     aside = place.outside / "aside"
     shutil.move(place.folder, aside)
     place.folder.mkdir()
-    used = sum(-(-path.stat().st_size // 4096) * 4096 + 4096 for path in aside.rglob("*"))
-    _mount("-t", "tmpfs", "-o", f"size={used + 2**26}", "tmpfs", str(place.folder))
+    _mount("-t", "tmpfs", "-o", f"size={taken(aside) + 2**26}", "tmpfs", str(place.folder))
     try:
         shutil.copytree(aside, place.folder, dirs_exist_ok=True)
         used = os.statvfs(place.folder)
-        taken = (used.f_blocks - used.f_bfree) * used.f_frsize
-        _mount("-o", f"remount,size={taken + room}", str(place.folder))
+        full = (used.f_blocks - used.f_bfree) * used.f_frsize
+        _mount("-o", f"remount,size={full + room}", str(place.folder))
         yield
     finally:
         subprocess.run(["umount", "-l", str(place.folder)], check=False)
@@ -59,14 +58,17 @@ def disk_full(place: Place, state: State) -> None:
         saved = state.saved(place)
         code = state.carried_out(place)
         demand(code == 0 or any(word in place.said() for word in UNWRITTEN), f"no clear word: {place.tail()}")
+        missed = code == 0 and not any(word in place.said() for word in UNWRITTEN)
         state.whole(place, saved)
         _mount("-o", "remount,size=256m", str(place.folder))
         state.again(place)
+    if missed:
+        raise Missed
 
 
 def size_limited(place: Place, state: State) -> None:
     """Let no file grow beyond a limit that lies inside of what the command writes."""
-    limit = place.rng.randrange(1_000, 60_000)
+    limit = place.rng.randrange(20_000, 60_000)  # what the command says has its place
 
     def plant() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -74,9 +76,12 @@ def size_limited(place: Place, state: State) -> None:
 
     saved = state.saved(place)
     code = state.carried_out(place, plant)
+    missed = code == 0 and not any(word in place.said() for word in UNWRITTEN)
     demand(code == 0 or any(word in place.said() for word in UNWRITTEN), f"no clear word: {place.tail()}")
     state.whole(place, saved)
     state.again(place)
+    if missed:
+        raise Missed
 
 
 def read_only(place: Place, state: State) -> None:
@@ -131,11 +136,10 @@ def two_at_once(place: Place, state: State) -> None:
     """Start the same command twice at nearly the same moment: one is refused in words, or both end well."""
     saved = state.saved(place)
     first = place.start(*state.bounded(place))
-    words = place.say()
     time.sleep(place.rng.uniform(0, state.length))
     second = place.start(*state.bounded(place))
     codes = [place.ended(first), place.ended(second)]
-    for said in (words, place.say()):
+    for said in place.saying[-2:]:
         text = said.read_text(errors="replace")
         demand("Traceback" not in text, f"a traceback: {text[-600:]}")
     demand(sorted(codes) in ([0, 0], [0, 2]), f"exit codes {codes}: {place.tail()}")

@@ -49,7 +49,7 @@ class Place:
         template: what is copied into a place, see `template`.
         plants: of the state, made in every process before those of the fault.
         recovered: seconds of each command that brought things back.
-        resumable: whether the command says how to go on when it is asked to end.
+        saying: files of what each process says, in order.
     """
 
     folder: Path
@@ -58,8 +58,7 @@ class Place:
     template: Path
     plants: list[Plant] = field(default_factory=list)
     recovered: list[float] = field(default_factory=list)
-    resumable: bool = False
-    number: int = 0
+    saying: list[Path] = field(default_factory=list)
 
     @property
     def run(self) -> Path:
@@ -74,12 +73,11 @@ class Place:
             before: called in the process first.
             traced: file for what `strace` sees of its calls.
         """
-        self.number += 1
-        said = self.outside / f"said{self.number}"
+        said = self.outside / f"said{len(self.saying)}"
         child = os.fork()
         if not child:
             self._become(words, before, said, traced is not None)
-        self._said = said
+        self.saying.append(said)
         if traced is not None:
             # Its end is waited for with the child's.
             subprocess.Popen(["strace", "-p", str(child), "-o", str(traced), *TRACING], stderr=subprocess.DEVNULL)
@@ -105,6 +103,7 @@ class Place:
             sys.argv = ["saddle", *words]
             main.main()
         except SystemExit as end:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             import traceback
@@ -119,12 +118,8 @@ class Place:
     def said(self) -> str:
         """What the last process said."""
         with suppress(OSError):
-            return self._said.read_text(errors="replace")
+            return self.saying[-1].read_text(errors="replace")
         return ""
-
-    def say(self) -> Path:
-        """File of what the last process says."""
-        return self._said
 
     def tail(self) -> str:
         """The end of it."""

@@ -45,6 +45,7 @@ class Serving(State):
     """`saddle serve`, with three clients that never stop asking."""
 
     name, writes, length, room = "serve", False, 0.5, 4096
+    modules = ("saddlepoint.serve.api.app", "saddlepoint.serve.api.timeouts", "uvicorn")
 
     def words(self, place: Place) -> tuple[str, ...]:
         return ("serve", str(place.run), "--port", "0", "--threads", "1")

@@ -23,6 +23,7 @@ class Together(Training):
 
     name, needs, steps, resumable = "two ranks", (), 200, False
     length = 0.4
+    modules = ("torch.distributed",)
 
     def words(self, place: Place) -> tuple[str, ...]:
         return ("train", "gan", "--data", "digits", "--no-report", "--checkpoint", "0.01s", *SMALL[:-2],
@@ -75,13 +76,14 @@ class Sweeping(State):
     """A sweep that two workers share: three trials of a tiny game."""
 
     name, needs, room = "sweep", ("points.npy",), 100_000
+    modules = ("saddlepoint.run.sweeps.sweep", "saddlepoint.figures.trials", "saddlepoint.cli.sweep_tables", "optuna")
 
     def words(self, place: Place) -> tuple[str, ...]:
         return (
             "sweep", "gan", "--preset", "points", "--data", str(place.folder / "points.npy"), "--over", "lr=1e-3..1",
             "--trials", "3", "--seeds", "0", "--steps", "60", "--batch-size", "32", "--threads", "1", "--precision",
             "fp32", "--generator-widths", "16", "--discriminator-widths", "16", "--checkpoint", "0.05s", "--no-prune",
-            "--n", "200", "--quiet", "--out", str(place.folder / "sweep"),
+            "-n", "200", "--quiet", "--out", str(place.folder / "sweep"),
         )  # fmt: skip
 
     def begin(self, place: Place) -> list[int]:

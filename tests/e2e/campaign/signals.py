@@ -17,34 +17,34 @@ def killed(place: Place, state: State) -> None:
 
 def terminated(place: Place, state: State) -> None:
     """Ask the command to end, as a scheduler (SIGTERM) or Ctrl-C would: training saves, and says how to go on."""
-    number = place.rng.choice([signal.SIGTERM, signal.SIGINT])
-    code = _ended(place, state, number)
-    demand("Traceback" not in place.said(), f"a traceback: {place.said()[-600:]}")
-    demand(code in (130, -number, 0), f"exit code {code}: {place.tail()}")
-    if code == 130 and place.resumable:
-        demand("Go on with" in place.said(), f"it did not say how to go on: {place.tail()}")
+    _ended(place, state, place.rng.choice([signal.SIGTERM, signal.SIGINT]))
 
 
-def _ended(place: Place, state: State, number: signal.Signals) -> int:
-    """End the command by a signal that finds it at work; return its exit code."""
+def _ended(place: Place, state: State, number: signal.Signals) -> None:
+    """End one process of the command by a signal that finds it at work."""
     children = state.begin(place)
+    said = place.saying[-len(children) :]
     state.working(place, children)
     time.sleep(place.rng.uniform(0, state.length))
-    saved = state.saved(place)
-    victim = place.rng.choice(children)
-    if there := place.alive(victim):
-        os.kill(victim, number)
-    codes = {child: place.ended(child) for child in children}
+    saved, which = state.saved(place), place.rng.randrange(len(children))
+    if there := place.alive(children[which]):
+        os.kill(children[which], number)
+    code = [place.ended(child) for child in children][which]
+    text = said[which].read_text(errors="replace")
+    demand("Traceback" not in text, f"a traceback: {text[-600:]}")
+    demand(code in (130, -number, 0) or not there, f"exit code {code}: {text[-300:]}")
+    if code == 130 and state.resumable:
+        demand("Go on with" in text, f"it did not say how to go on: {text[-300:]}")
     state.whole(place, saved)
     state.again(place)
     if not there:
         raise Missed
-    return codes[victim]
 
 
 def killed_while_saving(place: Place, state: State) -> None:
     """Kill the command inside a chosen call that renames, syncs, opens or removes."""
-    name, count = place.rng.choice(["replace", "fsync", "open", "unlink"]), place.rng.randrange(1, 40)
+    name = place.rng.choice(["replace", "fsync", "open", "unlink"])
+    count = round(40 ** place.rng.random())  # some commands make few of these calls
 
     def plant() -> None:
         real, calls = getattr(os, name), [0]

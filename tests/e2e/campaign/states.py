@@ -41,14 +41,16 @@ class State:
     Attributes:
         name: in the table.
         needs: what is copied from the template into a place.
+        modules: imported before processes are forked.
         length: seconds that the command takes undisturbed, from its start; measured with the template.
         writes: whether it writes anything.
-        room: bytes that it writes, roughly.
+        room: bytes on the disk that it writes; measured with the template.
         memory: bytes that it asks for beyond what a forked process has, roughly.
     """
 
     name = ""
     needs: tuple[str, ...] = ("run",)
+    modules: tuple[str, ...] = ()
     length = 1.0
     writes, resumable = True, False
     room, memory = 300_000, 60 * 2**20
@@ -106,9 +108,9 @@ class State:
 
     def keep_reference(self, place: Place) -> None:
         """Carry the command out undisturbed, and keep what it leaves and how long it takes."""
-        started = time.monotonic()
+        started, before = time.monotonic(), taken(place.folder)
         place.succeeds(*self.words(place))
-        self.length = time.monotonic() - started
+        self.length, self.room = time.monotonic() - started, taken(place.folder) - before
         (place.template / "made").mkdir(exist_ok=True)
         (place.template / "made" / f"{self.name}.json").write_text(json.dumps(self.made(place)))
 
@@ -146,7 +148,7 @@ class Resuming(Training):
         return ("train", "--resume", str(place.run), "--budget", "1h", "--threads", "1")
 
     def bounded(self, place: Place) -> tuple[str, ...]:
-        steps = newest(place.run) + place.rng.randrange(20, 120)
+        steps = newest(place.run) + place.rng.randrange(20, 80)
         return ("train", "--resume", str(place.run), "--steps", str(steps), "--threads", "1")
 
     def working(self, place: Place, children: list[int]) -> None:
@@ -219,6 +221,11 @@ class Remedying(Training):
         story = json.loads((place.run / "remedies.json").read_text())
         demand(len(story) == 2, f"{len(story)} remedies were carried out, not 2")
         return [*super().made(place), story]
+
+
+def taken(folder: Path) -> int:
+    """Return how many bytes of a disk the files below a folder take."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 + 4096 for path in folder.rglob("*"))
 
 
 def newest(run: Path) -> int:

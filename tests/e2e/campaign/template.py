@@ -1,7 +1,8 @@
-"""What is copied into the place of each fault: a run, a translator with its pictures; what undisturbed commands make."""
+"""What is copied into the place of each fault: a run, a translator, pictures; and what undisturbed commands make."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -46,6 +47,8 @@ def make_template(folder: Path, states: Sequence[State]) -> Path:
         out = ("--out", str(place.run)) if steps == STEPS // 3 else ()
         words = TRAIN if out else ("train", "--resume", str(place.run), "--threads", "1")
         demand(place.call(*words, "--steps", str(steps), *out) == 0, place.tail())
+    for module in {module for state in states for module in state.modules}:
+        importlib.import_module(module)
     run = load(place.run)
     run.dataset()
     run.evaluate(["memorisation"], features="pixels")
@@ -73,7 +76,7 @@ def fresh(state: State, outside: Path, template: Path, rng: random.Random) -> Pl
     for name in state.needs:
         source = template / name
         shutil.copytree(source, folder / name) if source.is_dir() else shutil.copyfile(source, folder / name)
-    place = Place(folder, rng, outside, template, resumable=state.resumable)
+    place = Place(folder, rng, outside, template)
     place.plants = state.plants(place)
     return place
 

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from saddlepoint.core.durable import move_into_place
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import give_usual_mode, open_regular, own_folder, read_json, write_atomically
-from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header
+from saddlepoint.core.files import open_regular, own_folder, read_json, write_atomically
+from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header, save_tensors
 
 FORMAT = 1
 _FILES, _OPTIONAL = ("model", "averages", "training"), ("profiles",)
@@ -69,8 +68,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         digests = {}
         for name, tensors in checkpoint.tensors.items():
             path = temporary / f"{name}.safetensors"
-            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
-            give_usual_mode(path)
+            save_tensors(tensors, path)
             digests[path.name] = sha256_of(path)  # of what the file holds, not of what was to be written
         record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}
         write_atomically(temporary / "state.json", json.dumps({**record, "digest": _digest(record)}, indent=1))
@@ -79,7 +77,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         elif final.exists():
             shutil.rmtree(final)  # the same step written again, after a resume: the old one must not block the rename
         move_into_place(temporary, final)  # from here on it counts
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(f"the checkpoint of step {checkpoint.step} could not be written: {error}") from error
     for old in list_checkpoints(folder)[keep:]:
