@@ -99,7 +99,8 @@ def main() -> None:
     except OSError as error:
         code = complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (MemoryError, RuntimeError, ImportError) as error:
-        words = ("out of memory", "allocate memory", "tried to allocate", "failed to map segment")
+        # A thread that cannot begin lacks memory for its stack.
+        words = ("out of memory", "allocate memory", "tried to allocate", "failed to map segment", "start new thread")
         unbuilt = str(error) == "could not create a primitive"  # oneDNN, without memory for its code
         if not (isinstance(error, MemoryError) or unbuilt or any(word in str(error) for word in words)):
             raise

@@ -117,7 +117,7 @@ def clock_jumps(place: Place, state: State) -> None:
 
 def memory_short(place: Place, state: State) -> None:
     """Give the command less memory than it asks for."""
-    more = int(place.rng.uniform(0.05, 1.0) * state.memory)
+    more = round(2**20 * (state.memory / 2**20) ** place.rng.random())
 
     def plant() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -108,7 +108,8 @@ class State:
 
     def keep_reference(self, place: Place) -> None:
         """Carry the command out undisturbed, and keep what it leaves and how long it takes."""
-        started, before = time.monotonic(), taken(place.folder)
+        before = taken(place.folder)
+        started = time.monotonic()
         place.succeeds(*self.words(place))
         self.length, self.room = time.monotonic() - started, taken(place.folder) - before
         (place.template / "made").mkdir(exist_ok=True)
@@ -176,24 +177,7 @@ class Resuming(Training):
             demand(same, f"step {step} is not that of a run that was never disturbed")
 
     def keep_reference(self, place: Place) -> None:
-        """Train once without a stop, and note the bits of the state after every step."""
-
-        def plant() -> None:
-            from saddlepoint.engine.run_writer import RunWriter
-
-            real = RunWriter._write
-
-            def note(self: RunWriter, checkpoint: Checkpoint) -> None:
-                if checkpoint.step == KNOWN:
-                    real(self, checkpoint)
-                with (place.template / "digests").open("a") as file:
-                    file.write(f"{checkpoint.step} {digest(checkpoint)}\n")
-
-            RunWriter._write = note  # type: ignore[method-assign]
-
-        words = [word if word != "0.01s" else "0.000001s" for word in TRAIN]
-        out = place.folder / "known"
-        demand(place.call(*words, "--steps", str(KNOWN), "--out", str(out), before=plant) == 0, place.tail())
+        """Nothing: every state of the undisturbed run is known."""
 
 
 class Remedying(Training):
@@ -221,6 +205,27 @@ class Remedying(Training):
         story = json.loads((place.run / "remedies.json").read_text())
         demand(len(story) == 2, f"{len(story)} remedies were carried out, not 2")
         return [*super().made(place), story]
+
+
+def train_undisturbed(place: Place) -> None:
+    """Train once without a stop, and note the bits of the state after every step."""
+
+    def plant() -> None:
+        from saddlepoint.engine.run_writer import RunWriter
+
+        real = RunWriter._write
+
+        def note(self: RunWriter, checkpoint: Checkpoint) -> None:
+            if checkpoint.step == KNOWN:
+                real(self, checkpoint)
+            with (place.template / "digests").open("a") as file:
+                file.write(f"{checkpoint.step} {digest(checkpoint)}\n")
+
+        RunWriter._write = note  # type: ignore[method-assign]
+
+    words = [word if word != "0.01s" else "0.000001s" for word in TRAIN]
+    out = place.outside / "known"
+    demand(place.call(*words, "--steps", str(KNOWN), "--out", str(out), before=plant) == 0, place.tail())
 
 
 def taken(folder: Path) -> int:

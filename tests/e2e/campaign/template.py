@@ -19,7 +19,7 @@ from saddlepoint.core.cache import cache_dir
 from saddlepoint.run.samples import pictures
 from tests.e2e.campaign.place import Place, demand
 from tests.e2e.campaign.several import write_points
-from tests.e2e.campaign.states import STEPS, TRAIN, State, contents
+from tests.e2e.campaign.states import STEPS, TRAIN, State, contents, train_undisturbed
 
 TRANSLATOR = (
     "--width", "4", "--blocks", "1", "--discriminator-width", "4", "--layers", "2", "--batch-size", "4", "--steps", "2",
@@ -62,10 +62,13 @@ def make_template(folder: Path, states: Sequence[State]) -> Path:
     for source in ("run", "translator"):
         if (template / source).exists():
             (template / "made" / f"{source}.json").write_text(json.dumps(contents(template / source / "checkpoints")))
+    if {"resume", "studio"} & {state.name for state in states}:
+        train_undisturbed(place)
     for state in states:
-        own = fresh(state, outside / state.name, template, random.Random(0))
-        state.keep_reference(own)
-        shutil.rmtree(own.folder)
+        for time in ("first", "second"):  # what the first one brings into the cache the others have
+            own = fresh(state, outside / f"{state.name} {time}", template, random.Random(0))
+            state.keep_reference(own)
+            shutil.rmtree(own.folder)
     return template
 
 
