@@ -54,16 +54,16 @@ def _each(states: tuple[str, ...], count: int, **other: int) -> dict[str, int]:
 
 
 COUNTS: dict[str, dict[str, int]] = {
-    "killed": _each(_ALL, 15, resume=50, train=20, studio=6, remedy=20, two_ranks=25),
-    "asked to end": _each(_ALL, 8, resume=15, studio=4),
-    "killed while saving": _each(_ENDING, 10, resume=40, train=15, remedy=15),
-    "power lost": _each(_ENDING, 25, resume=100, train=40, remedy=40),
+    "killed": _each(_ALL, 15, resume=50, train=20, studio=6, remedy=15, two_ranks=20, sweep=10),
+    "asked to end": _each(_ALL, 8, resume=15, studio=4, sweep=5, two_ranks=6),
+    "killed while saving": _each(_ENDING, 10, resume=40, train=15, sweep=5),
+    "power lost": _each(_ENDING, 30, resume=120, train=40, remedy=25, sweep=15),
     "disk full": _each(_ALL, 8, resume=15, studio=0, two_ranks=0),
     "file size limit": _each(("train", "resume", "average", "export", "sample", "translate"), 8, resume=15),
     "read-only": _each(_ALL, 4, two_ranks=0),
     "clock jumps": _each(_ALL, 4, resume=8),
     "memory short": _each(("train", "resume", *_MAKING, "serve"), 5),
-    "two at once": _each(_ENDING, 6, resume=12),
+    "two at once": _each(_ENDING, 6, resume=12, remedy=4, sweep=4),
     "download cut": {"train": 15},
     "checkpoint damaged": _each(("resume", *_MAKING), 8, resume=25),
     "run damaged": _each(("resume", *_MAKING), 5, resume=12),

@@ -77,7 +77,7 @@ class Serving(State):
         os.kill(child, signal.SIGINT)
         code = place.ended(child)
         place.clean(code)
-        return code
+        return 0 if code == 130 else code  # it was asked to end
 
     def whole(self, place: Place, saved: int) -> None:
         self.load.stop()
@@ -215,7 +215,7 @@ class Studying(State):
         os.kill(child, signal.SIGINT)
         code = place.ended(child)
         place.clean(code)
-        return code
+        return 0 if code == 130 else code  # it was asked to end
 
     def keep_reference(self, place: Place) -> None:
         pass
