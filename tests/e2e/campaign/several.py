@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint
-from tests.e2e.campaign.place import Place, demand
+from tests.e2e.campaign.place import Place, Plant, demand, nothing
 from tests.e2e.campaign.states import SMALL, State, Training, newest, whole_steps
 
 RANKS = 2
@@ -29,12 +29,23 @@ class Together(Training):
         return ("train", "gan", "--data", "digits", "--no-report", "--checkpoint", "0.01s", *SMALL[:-2],
                 "--threads", "1", "--steps", str(self.steps), "--out", str(place.run))  # fmt: skip
 
-    def begin(self, place: Place) -> list[int]:
+    def begin(self, place: Place, before: Plant = nothing) -> list[int]:
         """Start them as `torchrun` does: by the environment."""
+
+        def plant(rank: int, port: str) -> None:
+            _be(rank, port)
+            before()
+
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        return [place.start(*self.words(place), before=lambda rank=rank: _be(rank, port)) for rank in range(RANKS)]
+        return [place.start(*self.words(place), before=lambda rank=rank: plant(rank, port)) for rank in range(RANKS)]
+
+    def carried_out(self, place: Place, before: Plant = nothing) -> int:
+        codes = [place.ended(child) for child in self.begin(place, before)]
+        for said in place.saying[-RANKS:]:
+            demand("Traceback" not in said.read_text(), f"a traceback: {said.read_text()[-600:]}")
+        return max(codes)
 
     def working(self, place: Place, children: list[int]) -> None:
         """Wait until they have saved something."""
