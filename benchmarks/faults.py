@@ -24,26 +24,21 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.e2e.campaign.cells import CELLS, KINDS, STATES, Cell, inject  # noqa: E402 - after the root is known
-from tests.e2e.campaign.template import make_template  # noqa: E402
-
 FIGURES = HERE / "figures" / "faults"
 PAGE = HERE.parent / "docs" / "notebook" / "reliability-faults.md"
 SEED = 1
 
 
-def path_of(cell: Cell) -> Path:
-    """Return where what became of a cell's faults is kept."""
-    return FIGURES / f"{cell.name}.json"
-
-
 def run(names: Iterable[str]) -> None:
     """Put in the faults of the cells that are missing: every kind in every state that it can meet."""
+    from tests.e2e.campaign.cells import CELLS, STATES, inject
+    from tests.e2e.campaign.template import make_template
+
     known = {cell.name: cell for cell in CELLS}
     if unknown := [name for name in names if name not in known]:
         sys.exit(f"unknown cell '{unknown[0]}'; choose from: {', '.join(known)}")
     wanted = [known[name] for name in names] if names else list(CELLS)
-    missing = [cell for cell in wanted if not path_of(cell).exists()]
+    missing = [cell for cell in wanted if not (FIGURES / f"{cell.name}.json").exists()]
     if not missing:
         return
     with tempfile.TemporaryDirectory(prefix="saddlepoint-faults-") as folder:
@@ -54,7 +49,7 @@ def run(names: Iterable[str]) -> None:
             faults = [inject(cell.kind, cell.state, 1000 * SEED + number, template) for number in range(cell.count)]
             seconds = round(time.monotonic() - started, 1)
             found = {"kind": cell.kind, "state": cell.state, "faults": [asdict(f) for f in faults], "seconds": seconds}
-            keep(path_of(cell), found, threads=1)
+            keep(FIGURES / f"{cell.name}.json", found, threads=1)
             broken = [fault for fault in faults if fault.problem]
             print(f"{cell.name}: {cell.count} faults, {len(broken)} broken rules, {seconds:.0f} s", flush=True)
             for fault in broken:
@@ -62,8 +57,8 @@ def run(names: Iterable[str]) -> None:
 
 
 def kept() -> list[dict[str, Any]]:
-    """Return what is kept of each cell, with its kind and state."""
-    return [found for _, found in kept_rows((cell, path_of(cell)) for cell in CELLS)]
+    """Return what is kept of each kind in each state."""
+    return [found for _, found in kept_rows((path.stem, path) for path in sorted(FIGURES.glob("*.json")))]
 
 
 def totals(found: Iterable[Mapping[str, Any]] | None = None) -> dict[str, Any]:
@@ -88,6 +83,8 @@ def totals(found: Iterable[Mapping[str, Any]] | None = None) -> dict[str, Any]:
 
 def write() -> None:
     """Write the sections of the page between their marks."""
+    from tests.e2e.campaign.cells import KINDS, STATES
+
     cells = {(found["kind"], found["state"]): found for found in kept()}
     states = [name for name in STATES if any(state == name for _, state in cells)]
     lines = head_of(["fault", *states, "all", "broken rules", "lost", "slowest recovery"])
