@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from saddlepoint.cli import main
+
 Plant = Callable[[], object]
 """What a forked process does before its command: patches, limits, variables."""
 
@@ -98,8 +100,6 @@ class Place:
                 plant()
             while traced and "TracerPid:\t0" in Path("/proc/self/status").read_text():
                 time.sleep(0.002)
-            from saddlepoint.cli import main
-
             sys.argv = ["saddle", *words]
             main.main()
         except SystemExit as end:

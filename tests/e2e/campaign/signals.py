@@ -31,7 +31,7 @@ def _ended(place: Place, state: State, number: signal.Signals) -> None:
         os.kill(children[which], number)
     code = [place.ended(child) for child in children][which]
     text = said[which].read_text(errors="replace")
-    demand("Traceback" not in text, f"a traceback: {text[-600:]}")
+    demand("Traceback" not in text, f"a traceback: {text[-6000:]}")
     demand(code in (130, -number, 0) or not there, f"exit code {code}: {text[-300:]}")
     if code == 130 and state.resumable:
         demand("Go on with" in text, f"it did not say how to go on: {text[-300:]}")
@@ -44,7 +44,7 @@ def _ended(place: Place, state: State, number: signal.Signals) -> None:
 def killed_while_saving(place: Place, state: State) -> None:
     """Kill the command inside a chosen call that renames, syncs, opens or removes."""
     name = place.rng.choice(["replace", "fsync", "open", "unlink"])
-    count = round(40 ** place.rng.random())  # some commands make few of these calls
+    count = round(state.calls ** place.rng.random())
 
     def plant() -> None:
         real, calls = getattr(os, name), [0]

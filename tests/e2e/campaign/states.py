@@ -44,6 +44,7 @@ class State:
         modules: imported before processes are forked.
         length: seconds that the command takes undisturbed, from its start; measured with the template.
         writes: whether it writes anything.
+        calls: that it makes of each kind when it saves, roughly.
         room: bytes on the disk that it writes; measured with the template.
         memory: bytes that it asks for beyond what a forked process has, roughly.
     """
@@ -51,6 +52,7 @@ class State:
     name = ""
     needs: tuple[str, ...] = ("run",)
     modules: tuple[str, ...] = ()
+    calls = 8
     length = 1.0
     writes, resumable = True, False
     room, memory = 300_000, 60 * 2**20
@@ -120,6 +122,7 @@ class Training(State):
     """A run that trains from its beginning to a number of steps, saving all the time."""
 
     name, needs, steps, resumable = "train", (), 150, True
+    calls = 40
 
     def words(self, place: Place) -> tuple[str, ...]:
         return (*TRAIN, "--steps", str(self.steps), "--out", str(place.run))

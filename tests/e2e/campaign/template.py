@@ -27,6 +27,10 @@ TRANSLATOR = (
 )  # fmt: skip
 
 
+COMMON = ("saddlepoint.run.launch", "saddlepoint.run.api", "saddlepoint.cli.display", "saddlepoint.cli.tables")
+"""Modules that commands import when they need them."""
+
+
 def make_template(folder: Path, states: Sequence[State]) -> Path:
     """Train the run that faults are put into; what it needs is imported and prepared for all forked processes.
 
@@ -39,6 +43,8 @@ def make_template(folder: Path, states: Sequence[State]) -> Path:
     if compiled.is_dir():  # it takes 20 s, and is no fault's business
         shutil.copytree(compiled, folder / "cache" / "kernels")
     os.environ["SADDLEPOINT_CACHE_DIR"] = str(folder / "cache")
+    for module in {*COMMON, *(module for state in states for module in state.modules)}:
+        importlib.import_module(module)
     template, outside = folder / "template", folder / "outside"
     outside.mkdir(parents=True)
     place = Place(template, random.Random(0), outside, template)
@@ -47,8 +53,6 @@ def make_template(folder: Path, states: Sequence[State]) -> Path:
         out = ("--out", str(place.run)) if steps == STEPS // 3 else ()
         words = TRAIN if out else ("train", "--resume", str(place.run), "--threads", "1")
         demand(place.call(*words, "--steps", str(steps), *out) == 0, place.tail())
-    for module in {module for state in states for module in state.modules}:
-        importlib.import_module(module)
     run = load(place.run)
     run.dataset()
     run.evaluate(["memorisation"], features="pixels")
