@@ -59,7 +59,7 @@ COUNTS: dict[str, dict[str, int]] = {
     "killed while saving": _each(_ENDING, 12, resume=40, train=15, evaluate=6, remedy=8, sweep=4),
     "power lost": _each(_ENDING, 40, resume=120, train=30, remedy=15, evaluate=15, sweep=10),
     "disk full": _each(_ALL, 10, resume=15, evaluate=5, remedy=5, sweep=3, studio=0, two_ranks=0),
-    "file size limit": _each(("train", "resume", "average", "export", "sample", "translate"), 8, resume=15),
+    "file size limit": _each(("train", "resume", "average", "export", "sample"), 8, resume=15),
     "read-only": _each(_ALL, 4, evaluate=3, remedy=3, sweep=2, studio=2, two_ranks=0),
     "clock jumps": _each(_ALL, 4, resume=8, evaluate=3, remedy=3, sweep=2, studio=2, two_ranks=3),
     "memory short": _each(("train", "resume", *_MAKING, "serve"), 5),
@@ -119,6 +119,7 @@ def inject(kind: str, state: str, seed: int, template: Path) -> Fault:
         with tempfile.TemporaryDirectory(prefix="saddlepoint-fault-", dir=template.parent) as name:
             rng = random.Random(f"{kind} {state} {seed} {attempt}")
             place, problem = fresh(STATES[state], Path(name), template, rng), ""
+            place.attempt = attempt
             try:
                 KINDS[kind](place, STATES[state])
             except Missed:

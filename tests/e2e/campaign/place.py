@@ -52,6 +52,7 @@ class Place:
         plants: of the state, made in every process before those of the fault.
         recovered: seconds of each command that brought things back.
         saying: files of what each process says, in order.
+        attempt: how many faults of this seed came too late before.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Place:
     plants: list[Plant] = field(default_factory=list)
     recovered: list[float] = field(default_factory=list)
     saying: list[Path] = field(default_factory=list)
+    attempt: int = 0
 
     @property
     def run(self) -> Path:

@@ -25,7 +25,7 @@ def _ended(place: Place, state: State, number: signal.Signals) -> None:
     children = state.begin(place)
     said = place.saying[-len(children) :]
     state.working(place, children)
-    time.sleep(place.rng.uniform(0, state.length))
+    time.sleep(place.rng.uniform(0, state.length / (1 + place.attempt)))
     saved, which = state.saved(place), place.rng.randrange(len(children))
     if there := place.alive(children[which]):
         os.kill(children[which], number)

@@ -53,7 +53,7 @@ class State:
     needs: tuple[str, ...] = ("run",)
     modules: tuple[str, ...] = ()
     calls = 8
-    length = 1.0
+    length = 60.0
     writes, resumable = True, False
     room, memory = 300_000, 60 * 2**20
 
@@ -113,7 +113,8 @@ class State:
         before = taken(place.folder)
         started = time.monotonic()
         place.succeeds(*self.words(place))
-        self.length, self.room = time.monotonic() - started, taken(place.folder) - before
+        # Carried out twice: the first time it takes longer.
+        self.length, self.room = min(self.length, time.monotonic() - started), taken(place.folder) - before
         (place.template / "made").mkdir(exist_ok=True)
         (place.template / "made" / f"{self.name}.json").write_text(json.dumps(self.made(place)))
 
