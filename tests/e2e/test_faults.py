@@ -14,7 +14,7 @@ from saddlepoint.core import durable
 from tests.e2e.campaign import power
 from tests.e2e.campaign.cells import CELLS, KINDS, STATES, Cell, inject
 from tests.e2e.campaign.place import Place
-from tests.e2e.campaign.states import State
+from tests.e2e.campaign.states import STEPS, State
 from tests.e2e.campaign.template import make_template
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="faults are put into forked processes")
@@ -106,4 +106,4 @@ def test_a_broken_rule_is_told(template: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(KINDS, "burnt", burnt)
     fault = inject("burnt", "resume", 0, template)
     assert fault.lost == 1
-    assert fault.problem.startswith("lost: step 60 had been saved")
+    assert fault.problem.startswith(f"lost: step {STEPS} had been saved")

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from saddlepoint.core.config import from_json
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.logs import warn
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.data.inputs import look_of
 from saddlepoint.data.memory import usable_memory
@@ -169,6 +170,8 @@ def _tensors(
     if checkpoint is None:
         detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+    for problem in problems.values():
+        warn(f"{problem}; step {checkpoint.step:,} is used instead")
     return checkpoint.tensors["model"], checkpoint.tensors.get("averages", {}), checkpoint.step
 
 

@@ -7,10 +7,9 @@ import random
 import shutil
 from pathlib import Path
 
-from saddlepoint import load
 from saddlepoint.engine.storage.checkpoint import list_checkpoints, step_of
 from tests.e2e.campaign.place import Place, demand
-from tests.e2e.campaign.states import STEPS, TRAIN, State, contents, newest
+from tests.e2e.campaign.states import State, contents, newest
 
 
 def damage(path: Path, rng: random.Random) -> str:
@@ -36,7 +35,9 @@ def checkpoint_damaged(place: Place, state: State) -> None:
     run = place.folder / state.needs[0]
     found, *older = list_checkpoints(run / "checkpoints")
     before = contents(run / "checkpoints")
-    damage(file_of(found, place.rng), place.rng)
+    # Commands that use a run do not read what only training needs.
+    names = ("state.json", *(f"{name}.safetensors" for name in state.reads))
+    damage(found / place.rng.choice(names), place.rng)
     code = state.carried_out(place)
     said = place.said()
     if not older:  # nothing to fall back on: refused in words
@@ -68,13 +69,14 @@ def cache_damaged(place: Place, state: State) -> None:
 
 
 def average_damaged(place: Place, state: State) -> None:
-    """Damage one of the kept averages of several lengths: it is refused, named, or not needed."""
-    damage(file_of(place.run / "averages", place.rng), place.rng)
+    """Damage one of the kept averages of several lengths, or those of the newest checkpoint: it is told."""
+    profiles = list_checkpoints(place.run / "checkpoints")[0] / "profiles.safetensors"
+    damage(place.rng.choice([profiles, file_of(place.run / "averages", place.rng)]), place.rng)
     code = state.carried_out(place)
     if code == 0:
         demand("damaged" in place.said() or state.made(place) == state.reference(place), "a damaged average was used")
     else:
-        demand("damaged" in place.said() or "averages" in place.said(), f"no clear word: {place.tail()}")
+        demand(any(w in place.said() for w in ("damaged", "averages", "moments")), f"no clear word: {place.tail()}")
 
 
 def export_damaged(place: Place, state: State) -> None:
@@ -105,16 +107,3 @@ def run_damaged(place: Place, state: State) -> None:
         path.write_bytes(content)
     if code != 0:
         state.again(place)
-
-
-def fingerprint(run: Path) -> str:
-    """Return that of a run's data."""
-    return str(load(run).dataset().fingerprint)
-
-
-def training(steps: int, out: Path) -> tuple[str, ...]:
-    """Return the command of a new training."""
-    return (*TRAIN, "--steps", str(steps), "--out", str(out))
-
-
-LAST = STEPS

@@ -28,10 +28,10 @@ from tests.e2e.campaign.place import Place, Plant, demand, nothing
 
 SMALL = ("--generator-widths", "64,64", "--discriminator-widths", "32,32", "--batch-size", "32", "--threads", "1")
 TRAIN = ("train", "gan", "--data", "digits", "--no-report", "--checkpoint", "0.01s", *SMALL)
-STEPS = 60
+STEPS = 144
 """Steps of the run that faults are put into."""
 
-KNOWN = 400
+KNOWN = 500
 """Steps of the undisturbed run whose every state is known."""
 
 
@@ -41,6 +41,7 @@ class State:
     Attributes:
         name: in the table.
         needs: what is copied from the template into a place.
+        reads: files of a checkpoint that it needs.
         modules: imported before processes are forked.
         length: seconds that the command takes undisturbed, from its start; measured with the template.
         writes: whether it writes anything.
@@ -52,6 +53,7 @@ class State:
     name = ""
     needs: tuple[str, ...] = ("run",)
     modules: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ("model", "averages")
     calls = 8
     length = 60.0
     writes, resumable = True, False
@@ -147,6 +149,7 @@ class Resuming(Training):
     """A run that goes on for an hour, saving all the time; it is ended by the fault."""
 
     name, needs = "resume", ("run",)
+    reads = ("model", "averages", "training", "profiles")
     length = 0.3
 
     def words(self, place: Place) -> tuple[str, ...]:
