@@ -26,7 +26,7 @@ def made(folder: Path, *states: str) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SADDLEPOINT_CACHE_DIR", os.environ.get("SADDLEPOINT_CACHE_DIR", ""))  # which the template changes
         patch.setenv("OMP_NUM_THREADS", "1")
-        yield make_template(folder, [STATES[name] for name in states])
+        yield make_template(folder, [STATES[name] for name in states], known=300)
 
 
 @pytest.fixture(scope="module")

@@ -178,10 +178,9 @@ class Resuming(Training):
         step = (found.step if found else 0) + 2
         place.succeeds("train", "--resume", str(place.run), "--steps", str(step), "--threads", "1")
         demand(step in whole_steps(place.run), "the steps after the fault were not saved")
-        if step <= KNOWN:
+        if known := known_digests(place).get(step):
             path = place.run / "checkpoints" / f"step{step:08d}"
-            same = digest(read_checkpoint(path)) == known_digests(place)[step]
-            demand(same, f"step {step} is not that of a run that was never disturbed")
+            demand(digest(read_checkpoint(path)) == known, f"step {step} is not that of a run that was never disturbed")
 
     def keep_reference(self, place: Place) -> None:
         """Nothing: every state of the undisturbed run is known."""
@@ -214,7 +213,7 @@ class Remedying(Training):
         return [*super().made(place), story]
 
 
-def train_undisturbed(place: Place) -> None:
+def train_undisturbed(place: Place, steps: int) -> None:
     """Train once without a stop, and note the bits of the state after every step."""
 
     def plant() -> None:
@@ -223,7 +222,7 @@ def train_undisturbed(place: Place) -> None:
         real = RunWriter._write
 
         def note(self: RunWriter, checkpoint: Checkpoint) -> None:
-            if checkpoint.step == KNOWN:
+            if checkpoint.step == steps:
                 real(self, checkpoint)
             with (place.template / "digests").open("a") as file:
                 file.write(f"{checkpoint.step} {digest(checkpoint)}\n")
@@ -232,7 +231,7 @@ def train_undisturbed(place: Place) -> None:
 
     words = [word if word != "0.01s" else "0.000001s" for word in TRAIN]
     out = place.outside / "known"
-    demand(place.call(*words, "--steps", str(KNOWN), "--out", str(out), before=plant) == 0, place.tail())
+    demand(place.call(*words, "--steps", str(steps), "--out", str(out), before=plant) == 0, place.tail())
 
 
 def taken(folder: Path) -> int:

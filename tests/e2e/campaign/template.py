@@ -19,7 +19,7 @@ from saddlepoint.core.cache import cache_dir
 from saddlepoint.run.samples import pictures
 from tests.e2e.campaign.place import Place, demand
 from tests.e2e.campaign.several import write_points
-from tests.e2e.campaign.states import STEPS, TRAIN, State, contents, train_undisturbed
+from tests.e2e.campaign.states import KNOWN, STEPS, TRAIN, State, contents, train_undisturbed
 
 TRANSLATOR = (
     "--width", "4", "--blocks", "1", "--discriminator-width", "4", "--layers", "2", "--batch-size", "4", "--steps", "2",
@@ -31,12 +31,13 @@ COMMON = ("saddlepoint.run.launch", "saddlepoint.run.api", "saddlepoint.cli.disp
 """Modules that commands import when they need them."""
 
 
-def make_template(folder: Path, states: Sequence[State]) -> Path:
+def make_template(folder: Path, states: Sequence[State], known: int = KNOWN) -> Path:
     """Train the run that faults are put into; what it needs is imported and prepared for all forked processes.
 
     Args:
         folder: empty; what the campaign needs stays there.
         states: what is to be disturbed: each is carried out undisturbed first.
+        known: steps of the undisturbed run whose every state is known.
     """
     torch.set_num_threads(1)
     compiled = cache_dir() / "kernels"
@@ -67,7 +68,7 @@ def make_template(folder: Path, states: Sequence[State]) -> Path:
         if (template / source).exists():
             (template / "made" / f"{source}.json").write_text(json.dumps(contents(template / source / "checkpoints")))
     if {"resume", "studio"} & {state.name for state in states}:
-        train_undisturbed(place)
+        train_undisturbed(place, known)
     for state in states:
         for time in ("first", "second"):  # what the first one brings into the cache the others have
             own = fresh(state, outside / f"{state.name} {time}", template, random.Random(0))
