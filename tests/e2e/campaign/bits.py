@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 from saddlepoint.engine.storage.checkpoint import list_checkpoints, step_of
-from tests.e2e.campaign.place import Place, demand
+from tests.e2e.campaign.place import Missed, Place, demand
 from tests.e2e.campaign.states import State, contents, newest
 
 
@@ -79,6 +80,21 @@ def average_damaged(place: Place, state: State) -> None:
         demand(any(w in place.said() for w in ("damaged", "averages", "moments")), f"no clear word: {place.tail()}")
 
 
+def served_export_damaged(place: Place, state: State) -> None:
+    """Damage a file of exported weights: the server refuses it in words, or answers as with the run."""
+    out = ("--out", str(place.folder / "made"))
+    place.succeeds("export", str(place.run), "--format", "safetensors", *out)
+    damage(file_of(place.folder / "made", place.rng), place.rng)
+    state.source = "made"
+    try:
+        code = state.carried_out(place)
+    finally:
+        state.source = "run"
+    demand(code == 0 or "error: " in place.said(), f"no clear word: {place.tail()}")
+    state.whole(place, 0)
+    state.again(place)
+
+
 def export_damaged(place: Place, state: State) -> None:
     """Damage a file of exported weights: sampling from it is refused in words, or gives what it gave."""
     place.succeeds(*state.words(place))
@@ -91,6 +107,41 @@ def export_damaged(place: Place, state: State) -> None:
         demand(same, "damaged weights make other samples, and nothing is said")
     shutil.rmtree(out)
     state.again(place)
+
+
+def healthy_damaged(place: Place, state: State) -> None:
+    """Kill a training with remedies, and damage the checkpoint that they go back to: another is used, or it says so."""
+    child = place.start(*state.words(place))
+    time.sleep(place.rng.uniform(0, state.length))
+    place.kill(child)
+    kept = list_checkpoints(place.run / "healthy")
+    if not kept:
+        raise Missed
+    damage(file_of(kept[0], place.rng), place.rng)
+    saved = state.saved(place)
+    code = state.carried_out(place)
+    state.whole(place, saved)
+    if code == 0:
+        demand(state.made(place) == state.reference(place), "a damaged state was gone back to")
+    else:
+        demand("damaged" in place.said() or "healthy" in place.said(), f"no clear word: {place.tail()}")
+
+
+def journal_torn(place: Place, state: State) -> None:
+    """Kill a worker, and cut the last line of the sweep's journal, as a disk may: the sweep goes on, or says so."""
+    children = state.begin(place)
+    time.sleep(place.rng.uniform(0.3, 1.0) * state.length)
+    for child in children:
+        place.kill(child)
+    path = place.folder / "sweep" / "journal.log"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if len(lines) < 2:
+        raise Missed
+    path.write_bytes(b"".join(lines[:-1]) + lines[-1][: place.rng.randrange(len(lines[-1]))])
+    code = state.carried_out(place)
+    demand(code == 0 or "journal" in place.said(), f"no clear word: {place.tail()}")
+    if code == 0:
+        demand(state.made(place) == state.reference(place), "the result is not that of an undisturbed sweep")
 
 
 def run_damaged(place: Place, state: State) -> None:

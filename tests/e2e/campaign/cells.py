@@ -42,6 +42,9 @@ KINDS: dict[str, Kind] = {
     "cache damaged": bits.cache_damaged,
     "average damaged": bits.average_damaged,
     "export damaged": bits.export_damaged,
+    "served export damaged": bits.served_export_damaged,
+    "healthy checkpoint damaged": bits.healthy_damaged,
+    "journal torn": bits.journal_torn,
 }
 
 _ALL = tuple(STATES)
@@ -65,11 +68,14 @@ COUNTS: dict[str, dict[str, int]] = {
     "memory short": _each(("train", "resume", *_MAKING, "serve"), 5),
     "two at once": _each(_ENDING, 6, resume=12, evaluate=4, remedy=4, sweep=3),
     "download cut": {"train": 12},
-    "checkpoint damaged": _each(("resume", *_MAKING), 8, resume=25),
+    "checkpoint damaged": _each(("resume", *_MAKING, "serve"), 8, resume=25),
     "run damaged": _each(("resume", *_MAKING), 5, resume=12),
     "cache damaged": {"train": 8, "evaluate": 5},
     "average damaged": {"average": 12},
     "export damaged": {"export": 12},
+    "served export damaged": {"serve": 8},
+    "healthy checkpoint damaged": {"remedy": 8},
+    "journal torn": {"sweep": 4},
 }
 """How many faults of each kind are put into each state."""
 

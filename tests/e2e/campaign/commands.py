@@ -19,8 +19,6 @@ QUICK = ("--protocol", "memorisation", "--features", "pixels")
 class Using(State):
     """A command that makes something of a run."""
 
-    source = "run"
-
     def out(self, place: Place) -> Path:
         """Where it goes."""
         return place.folder / "made"

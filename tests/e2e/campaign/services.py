@@ -48,7 +48,7 @@ class Serving(State):
     modules = ("saddlepoint.serve.api.app", "saddlepoint.serve.api.timeouts", "uvicorn")
 
     def words(self, place: Place) -> tuple[str, ...]:
-        return ("serve", str(place.run), "--port", "0", "--threads", "1")
+        return ("serve", str(place.folder / self.source), "--port", "0", "--threads", "1")
 
     def begin(self, place: Place) -> list[int]:
         child = place.start(*self.words(place))
@@ -67,13 +67,16 @@ class Serving(State):
         child = place.start(*self.words(place), before=before)
         try:
             self.load = Load(address(place, child, "serving") + "/v1/sample")
-        except Broken:
+        except Broken:  # it ended before it listened
             code = place.ended(child)
             place.clean(code)
             demand(code == 2, f"exit code {code}: {place.tail()}")
-            self.load = Load("")
+            self.load.stop()
             return code
-        self.working(place, [child])
+        try:
+            self.working(place, [child])
+        finally:
+            self.load.stop()
         os.kill(child, signal.SIGINT)
         code = place.ended(child)
         place.clean(code)

@@ -44,6 +44,7 @@ class State:
         reads: files of a checkpoint that it needs.
         modules: imported before processes are forked.
         length: seconds that the command takes undisturbed, from its start; measured with the template.
+        source: what of the place it works on.
         writes: whether it writes anything.
         calls: that it makes of each kind when it saves, roughly.
         room: bytes on the disk that it writes; measured with the template.
@@ -56,7 +57,7 @@ class State:
     reads: tuple[str, ...] = ("model", "averages")
     calls = 8
     length = 60.0
-    writes, resumable = True, False
+    writes, resumable, source = True, False, "run"
     room, memory = 300_000, 60 * 2**20
 
     def words(self, place: Place) -> tuple[str, ...]:
