@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from saddlepoint.core import durable
 from tests.e2e.campaign import power
 from tests.e2e.campaign.cells import CELLS, KINDS, STATES, Cell, inject
 from tests.e2e.campaign.place import Place
-from tests.e2e.campaign.states import STEPS, State
+from tests.e2e.campaign.states import KNOWN, STEPS, State
 from tests.e2e.campaign.template import make_template
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="faults are put into forked processes")
@@ -22,16 +21,16 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="what a
 
 
 @contextlib.contextmanager
-def made(folder: Path, *states: str) -> Iterator[Path]:
+def made(folder: Path, *states: str, known: int = KNOWN) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SADDLEPOINT_CACHE_DIR", os.environ.get("SADDLEPOINT_CACHE_DIR", ""))  # which the template changes
         patch.setenv("OMP_NUM_THREADS", "1")
-        yield make_template(folder, [STATES[name] for name in states], known=300)
+        yield make_template(folder, [STATES[name] for name in states], known=known)
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with made(tmp_path_factory.mktemp("faults"), "resume", "average") as template:
+    with made(tmp_path_factory.mktemp("faults"), "resume", known=170) as template:
         yield template
 
 
@@ -51,48 +50,55 @@ def test_nothing_is_lost(cell: Cell, templates: Path) -> None:
     assert inject(cell.kind, cell.state, 0, templates).problem == ""
 
 
-@pytest.mark.parametrize("kind", ["killed", "killed while saving", "checkpoint damaged"])
+@pytest.mark.parametrize("kind", ["killed", "checkpoint damaged"])
 def test_resuming_loses_nothing(kind: str, template: Path) -> None:
     assert inject(kind, "resume", 0, template).problem == ""
 
 
 @needs_strace
-@pytest.mark.parametrize("state", ["resume", "average"])
-def test_what_was_saved_outlasts_a_loss_of_power(state: str, template: Path) -> None:
+def test_what_was_saved_outlasts_a_loss_of_power(template: Path) -> None:
     for seed in range(3):
-        assert inject("power lost", state, seed, template).problem == ""
+        assert inject("power lost", "resume", seed, template).problem == ""
+
+
+def files_only(path: Path) -> None:
+    if not path.is_dir():
+        os.fsync(os.open(path, os.O_RDONLY))
+
+
+def folders_only(path: Path) -> None:
+    if path.is_dir():
+        os.fsync(os.open(path, os.O_RDONLY))
 
 
 @needs_strace
-@pytest.mark.parametrize("state", ["resume", "average"])
-def test_names_that_are_not_synced_are_missed(state: str, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The campaign can fail: without the syncs of folders, what was said to be saved is gone."""
-    real = durable.flush
-
-    def files_only(path: Path) -> None:
-        if not path.is_dir():
-            real(path)
-
-    monkeypatch.setattr(durable, "flush", files_only)
-    monkeypatch.setattr("saddlepoint.core.files.flush", files_only)
+@pytest.mark.parametrize(
+    ("state", "synced", "way"),
+    [
+        ("resume", files_only, "nothing"),
+        pytest.param("resume", folders_only, "names", marks=pytest.mark.slow),
+        pytest.param("average", files_only, "nothing", marks=pytest.mark.slow),
+        pytest.param("sweep", files_only, "nothing", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_not_synced_is_missed(
+    state: str,
+    synced: Callable[[Path], None],
+    way: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The campaign can fail: without the syncs of folders, or of files, what was said to be saved is gone."""
+    template = request.getfixturevalue("template" if state == "resume" else "templates")
+    for module in ("core.durable", "core.files", "engine.run_writer", "engine.storage.folder"):
+        monkeypatch.setattr(f"saddlepoint.{module}.flush", synced)
     monkeypatch.setattr(power, "RECORDINGS", {})
-    monkeypatch.setattr(power, "WAYS", ("nothing",))
-    shutil.rmtree(template.parent / "recorded", ignore_errors=True)
+    monkeypatch.setattr(power, "WAYS", (way,))
+    recorded = template.parent / "recorded"
+    shutil.rmtree(recorded, ignore_errors=True)
     found = [inject("power lost", state, seed, template) for seed in range(4)]
+    shutil.rmtree(recorded)
     assert any(fault.lost for fault in found), [fault.problem for fault in found]
-    shutil.rmtree(template.parent / "recorded")
-
-
-@needs_strace
-def test_bytes_that_are_not_synced_are_missed(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = durable.flush
-    monkeypatch.setattr(durable, "flush", lambda path: real(path) if path.is_dir() else None)
-    monkeypatch.setattr(power, "RECORDINGS", {})
-    monkeypatch.setattr(power, "WAYS", ("names",))
-    shutil.rmtree(template.parent / "recorded", ignore_errors=True)
-    found = [inject("power lost", "resume", seed, template) for seed in range(4)]
-    assert any(fault.lost for fault in found), [fault.problem for fault in found]
-    shutil.rmtree(template.parent / "recorded")
 
 
 def test_a_broken_rule_is_told(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:

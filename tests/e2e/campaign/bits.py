@@ -59,7 +59,7 @@ def checkpoint_damaged(place: Place, state: State) -> None:
 def cache_damaged(place: Place, state: State) -> None:
     """Damage a file of the prepared data: it is prepared again, or the remedy is told."""
     cache = place.folder / "cache"
-    shutil.copytree(os.environ["SADDLEPOINT_CACHE_DIR"], cache)
+    shutil.copytree(place.template.parent / "cache", cache)
     damage(file_of(cache, place.rng), place.rng)
 
     def plant() -> None:

@@ -52,6 +52,7 @@ class Place:
         plants: of the state, made in every process before those of the fault.
         recovered: seconds of each command that brought things back.
         saying: files of what each process says, in order.
+        tracers: of processes that are recorded.
         attempt: how many faults of this seed came too late before.
     """
 
@@ -63,6 +64,7 @@ class Place:
     recovered: list[float] = field(default_factory=list)
     saying: list[Path] = field(default_factory=list)
     attempt: int = 0
+    tracers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def run(self) -> Path:
@@ -83,8 +85,8 @@ class Place:
             self._become(words, before, said, traced is not None)
         self.saying.append(said)
         if traced is not None:
-            # Its end is waited for with the child's.
-            subprocess.Popen(["strace", "-p", str(child), "-o", str(traced), *TRACING], stderr=subprocess.DEVNULL)
+            words = ["strace", "-p", str(child), "-o", str(traced), *TRACING]
+            self.tracers.append(subprocess.Popen(words, stderr=subprocess.DEVNULL))  # it ends after the process
         return child
 
     def _become(self, words: Sequence[str], before: Plant, said: Path, traced: bool) -> None:
@@ -98,6 +100,7 @@ class Place:
             sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.environ["SADDLEPOINT_CACHE_DIR"] = str(self.template.parent / "cache")
             for plant in (*self.plants, before):
                 plant()
             while traced and "TracerPid:\t0" in Path("/proc/self/status").read_text():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +64,7 @@ def record(place: Place, *words: str, before: Plant = nothing) -> Recording:
     shutil.copytree(place.folder, begin)
     acknowledged = str(place.outside / ACKNOWLEDGED)
     code = place.ended(place.start(*words, before=before, traced=trace))
+    place.tracers[-1].wait(60)
     demand(code == 0, f"what is to be recorded fails: {place.tail()}")
     calls, saved = list[Call](), list[tuple[int, str]]()
     for call in read(trace):
@@ -106,10 +106,6 @@ def acknowledge(place: Place, what: str) -> None:
 def read(trace: Path) -> Iterator[Call]:
     """Yield the calls of a trace that succeeded, in the order in which they returned."""
     begun: dict[tuple[str, str], str] = {}
-    deadline = time.monotonic() + 10
-    while not trace.exists() or "+++ exited" not in _end(trace):  # strace ends after the process
-        demand(time.monotonic() < deadline, "strace did not end")
-        time.sleep(0.01)
     with trace.open(encoding="ascii") as lines:
         for line in lines:
             text = line.rstrip("\n")
@@ -122,12 +118,6 @@ def read(trace: Path) -> Iterator[Call]:
                 place = (_text(call[5][1:-1]),) if call[5] else ()
                 arguments = [_value(found) for found in _ARGUMENT.finditer(call[3])]
                 yield Call(call[2], (*(a for a in arguments if a != ""), *place), int(call[4], 0))
-
-
-def _end(trace: Path) -> str:
-    with trace.open("rb") as file:
-        file.seek(max(0, os.path.getsize(trace) - 4096))
-        return file.read().decode("ascii", errors="replace")
 
 
 def _value(found: re.Match[str]) -> str | bytes:
