@@ -8,6 +8,7 @@ one change: it is there or not. Real file systems keep more in order than this o
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -59,18 +60,28 @@ class File:
         return bytes(found)
 
 
+@dataclass(frozen=True)
+class Link:
+    """A link, which is all name."""
+
+    target: str
+
+    def sync(self) -> None:
+        """Nothing: its folder holds it."""
+
+
 @dataclass
 class Folder:
     """A folder: names that are on the disk, and changes of names that are not there for certain."""
 
-    synced: dict[str, File | Folder] = field(default_factory=dict)
-    pending: list[dict[str, File | Folder | None]] = field(default_factory=list)
+    synced: dict[str, File | Folder | Link] = field(default_factory=dict)
+    pending: list[dict[str, File | Folder | Link | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.now = dict(self.synced)
         """Names as processes see them."""
 
-    def change(self, names: dict[str, File | Folder | None]) -> None:
+    def change(self, names: dict[str, File | Folder | Link | None]) -> None:
         """Make one change: each name is what it is given, or gone."""
         self.pending.append(names)
         self.now = _changed(self.now, names)
@@ -79,7 +90,7 @@ class Folder:
         """Put all names on the disk."""
         self.synced, self.pending = dict(self.now), []
 
-    def names(self, keep: Keep) -> dict[str, File | Folder]:
+    def names(self, keep: Keep) -> dict[str, File | Folder | Link]:
         """Return what is there if those changes are kept."""
         found = dict(self.synced)
         for names in self.pending:
@@ -88,7 +99,9 @@ class Folder:
         return found
 
 
-def _changed(names: dict[str, File | Folder], change: dict[str, File | Folder | None]) -> dict[str, File | Folder]:
+def _changed(
+    names: dict[str, File | Folder | Link], change: dict[str, File | Folder | Link | None]
+) -> dict[str, File | Folder | Link]:
     return {name: node for name, node in (names | change).items() if node is not None}
 
 
@@ -105,9 +118,9 @@ class Disk:
         self.at: dict[str, int | None] = {}
         """Where the next byte of a file goes that is open; None: at its end."""
 
-    def find(self, path: str) -> File | Folder | None:
+    def find(self, path: str) -> File | Folder | Link | None:
         """Return what a process sees at a path below the root; None: nothing."""
-        node: File | Folder | None = self.top
+        node: File | Folder | Link | None = self.top
         for part in self.parts(path):
             node = node.now.get(part) if isinstance(node, Folder) else None
         return node
@@ -139,12 +152,19 @@ class Disk:
 
 
 def _taken(path: Path) -> Folder:
-    found = {child.name: _taken(child) if child.is_dir() else File(child.read_bytes()) for child in path.iterdir()}
+    found: dict[str, File | Folder | Link] = {}
+    for child in path.iterdir():
+        if child.is_symlink():
+            found[child.name] = Link(os.readlink(child))
+        else:
+            found[child.name] = _taken(child) if child.is_dir() else File(child.read_bytes())
     return Folder(found)
 
 
-def after_power_loss(folder: Folder, rng: random.Random, way: str) -> Iterator[tuple[PurePosixPath, bytes | None]]:
-    """Yield what is there after the loss: path and bytes of files, path and None of folders.
+def after_power_loss(
+    folder: Folder, rng: random.Random, way: str
+) -> Iterator[tuple[PurePosixPath, bytes | Link | None]]:
+    """Yield what is there after the loss: path and bytes of files, a `Link`, None of folders.
 
     Args:
         folder: the disk's top.
@@ -157,10 +177,12 @@ def after_power_loss(folder: Folder, rng: random.Random, way: str) -> Iterator[t
     def keep(of: str) -> bool:
         return of == way if way in ("names", "bytes") else way == "some" and rng.random() < share
 
-    def walk(node: Folder, at: PurePosixPath) -> Iterator[tuple[PurePosixPath, bytes | None]]:
+    def walk(node: Folder, at: PurePosixPath) -> Iterator[tuple[PurePosixPath, bytes | Link | None]]:
         for name, child in node.names(keep).items():
             if isinstance(child, File):
                 yield at / name, child.content(keep)
+            elif isinstance(child, Link):
+                yield at / name, child
             else:
                 yield at / name, None
                 yield from walk(child, at / name)
@@ -168,11 +190,14 @@ def after_power_loss(folder: Folder, rng: random.Random, way: str) -> Iterator[t
     return walk(folder, PurePosixPath())
 
 
-def lay_down(found: Iterator[tuple[PurePosixPath, bytes | None]], place: Path) -> None:
+def lay_down(found: Iterator[tuple[PurePosixPath, bytes | Link | None]], place: Path) -> None:
     """Write what is there into a real folder."""
     for path, content in found:
         if content is None:
             (place / path).mkdir(parents=True, exist_ok=True)
+            continue
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Link):
+            (place / path).symlink_to(content.target)
         else:
-            (place / path).parent.mkdir(parents=True, exist_ok=True)
             (place / path).write_bytes(content)

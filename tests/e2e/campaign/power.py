@@ -22,6 +22,7 @@ def told(place: Place) -> Plant:
         from typing import Any
 
         from saddlepoint.engine import run_writer
+        from saddlepoint.engine.doctor import remedies
 
         real = run_writer.write_checkpoint
 
@@ -30,7 +31,7 @@ def told(place: Place) -> Plant:
             acknowledge(place, str(checkpoint.step))
             return path
 
-        run_writer.write_checkpoint = write
+        run_writer.write_checkpoint = remedies.write_checkpoint = write
 
     return plant
 
@@ -46,6 +47,7 @@ def power_lost(place: Place, state: State) -> None:
 def recorded(place: Place, state: State) -> Recording:
     """Record the command, in folders that stay."""
     there = place.template.parent / "recorded" / state.name
+    shutil.rmtree(there, ignore_errors=True)
     shutil.copytree(place.folder, there / "disk")
     own = Place(there / "disk", place.rng, there, place.template, [*place.plants])
     words = state.bounded(own)
@@ -62,7 +64,7 @@ def lose(place: Place, state: State, found: Recording) -> None:
     place.folder.mkdir()
     lay_down(after_power_loss(found.disk(moment).top, place.rng, place.rng.choice(WAYS)), place.folder)
     steps = [int(what) for what in saved if what != "all"]
-    state.whole(place, max([*steps, state.least(place)]))
+    state.whole(place, steps[-1] if steps else state.least(place))  # the last one: a remedy goes back
     if "all" in saved:
         state.kept(place)
     state.again(place)

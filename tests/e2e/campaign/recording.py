@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.campaign.disk import Disk, File, Folder
+from tests.e2e.campaign.disk import Disk, File, Folder, Link
 from tests.e2e.campaign.place import Place, Plant, demand, nothing
 
 _CALL = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)(<[^>]*>)?(?: .*)?$")
@@ -93,7 +93,7 @@ def files(folder: Folder, at: str = "") -> Iterator[tuple[str, bytes]]:
     for name, node in folder.now.items():
         if isinstance(node, File):
             yield at + name, node.content()
-        else:
+        elif isinstance(node, Folder):
             yield from files(node, f"{at}{name}/")
 
 
@@ -228,6 +228,13 @@ def _make(disk: Disk, call: Call) -> None:
     folder.change({name: Folder()})
 
 
+def _link(disk: Disk, call: Call) -> None:
+    words = call.arguments
+    path = _joined(*words[1:3]) if call.name == "symlinkat" else _path(words[1])
+    folder, name = disk.parent(path)
+    folder.change({name: Link(_path(words[0]))})
+
+
 def _nothing(disk: Disk, call: Call) -> None:
     pass
 
@@ -237,4 +244,5 @@ _ACTS: dict[str, Callable[[Disk, Call], None]] = {
     "sendfile": _copy, "copy_file_range": _copy, "lseek": _seek, "truncate": _cut, "ftruncate": _cut, "fsync": _sync,
     "fdatasync": _sync, "rename": _rename, "renameat": _rename, "renameat2": _rename, "unlink": _remove,
     "unlinkat": _remove, "rmdir": _remove, "mkdir": _make, "mkdirat": _make, "close": _nothing,
+    "symlink": _link, "symlinkat": _link,
 }  # fmt: skip
