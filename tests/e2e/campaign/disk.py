@@ -74,14 +74,14 @@ class Link:
 class Folder:
     """A folder: names that are on the disk, and changes of names that are not there for certain."""
 
-    synced: dict[str, File | Folder | Link] = field(default_factory=dict)
-    pending: list[dict[str, File | Folder | Link | None]] = field(default_factory=list)
+    synced: dict[str, Node] = field(default_factory=dict)
+    pending: list[dict[str, Node | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.now = dict(self.synced)
         """Names as processes see them."""
 
-    def change(self, names: dict[str, File | Folder | Link | None]) -> None:
+    def change(self, names: dict[str, Node | None]) -> None:
         """Make one change: each name is what it is given, or gone."""
         self.pending.append(names)
         self.now = _changed(self.now, names)
@@ -90,7 +90,7 @@ class Folder:
         """Put all names on the disk."""
         self.synced, self.pending = dict(self.now), []
 
-    def names(self, keep: Keep) -> dict[str, File | Folder | Link]:
+    def names(self, keep: Keep) -> dict[str, Node]:
         """Return what is there if those changes are kept."""
         found = dict(self.synced)
         for names in self.pending:
@@ -99,9 +99,12 @@ class Folder:
         return found
 
 
-def _changed(
-    names: dict[str, File | Folder | Link], change: dict[str, File | Folder | Link | None]
-) -> dict[str, File | Folder | Link]:
+Node = File | Folder | Link
+Found = tuple[PurePosixPath, bytes | Link | None]
+"""What is there after a loss: a path, and bytes of a file, a link, None of a folder."""
+
+
+def _changed(names: dict[str, Node], change: dict[str, Node | None]) -> dict[str, Node]:
     return {name: node for name, node in (names | change).items() if node is not None}
 
 
@@ -118,9 +121,9 @@ class Disk:
         self.at: dict[str, int | None] = {}
         """Where the next byte of a file goes that is open; None: at its end."""
 
-    def find(self, path: str) -> File | Folder | Link | None:
+    def find(self, path: str) -> Node | None:
         """Return what a process sees at a path below the root; None: nothing."""
-        node: File | Folder | Link | None = self.top
+        node: Node | None = self.top
         for part in self.parts(path):
             node = node.now.get(part) if isinstance(node, Folder) else None
         return node
@@ -152,7 +155,7 @@ class Disk:
 
 
 def _taken(path: Path) -> Folder:
-    found: dict[str, File | Folder | Link] = {}
+    found: dict[str, Node] = {}
     for child in path.iterdir():
         if child.is_symlink():
             found[child.name] = Link(os.readlink(child))
@@ -161,9 +164,7 @@ def _taken(path: Path) -> Folder:
     return Folder(found)
 
 
-def after_power_loss(
-    folder: Folder, rng: random.Random, way: str
-) -> Iterator[tuple[PurePosixPath, bytes | Link | None]]:
+def after_power_loss(folder: Folder, rng: random.Random, way: str) -> Iterator[Found]:
     """Yield what is there after the loss: path and bytes of files, a `Link`, None of folders.
 
     Args:
@@ -177,7 +178,7 @@ def after_power_loss(
     def keep(of: str) -> bool:
         return of == way if way in ("names", "bytes") else way == "some" and rng.random() < share
 
-    def walk(node: Folder, at: PurePosixPath) -> Iterator[tuple[PurePosixPath, bytes | Link | None]]:
+    def walk(node: Folder, at: PurePosixPath) -> Iterator[Found]:
         for name, child in node.names(keep).items():
             if isinstance(child, File):
                 yield at / name, child.content(keep)
@@ -190,7 +191,7 @@ def after_power_loss(
     return walk(folder, PurePosixPath())
 
 
-def lay_down(found: Iterator[tuple[PurePosixPath, bytes | Link | None]], place: Path) -> None:
+def lay_down(found: Iterator[Found], place: Path) -> None:
     """Write what is there into a real folder."""
     for path, content in found:
         if content is None:
