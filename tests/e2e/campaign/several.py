@@ -86,12 +86,12 @@ def _be(rank: int, port: str) -> None:
 class Sweeping(State):
     """A sweep that two workers share: two trials of a tiny game."""
 
-    name, needs, room = "sweep", ("points.npy",), 100_000
+    name, needs, room = "sweep", (), 100_000
     modules = ("saddlepoint.run.sweeps.sweep", "saddlepoint.figures.trials", "saddlepoint.cli.sweep_tables", "optuna")
 
     def words(self, place: Place) -> tuple[str, ...]:
         return (
-            "sweep", "gan", "--preset", "points", "--data", str(place.folder / "points.npy"), "--over", "lr=1e-3..1",
+            "sweep", "gan", "--preset", "points", "--data", str(place.template / "points.npy"), "--over", "lr=1e-3..1",
             "--trials", "2", "--seeds", "0", "--steps", "40", "--batch-size", "32", "--threads", "1", "--precision",
             "fp32", "--generator-widths", "16", "--discriminator-widths", "16", "--checkpoint", "0.05s", "--no-prune",
             "-n", "200", "--quiet", "--out", str(place.folder / "sweep"),

@@ -61,7 +61,7 @@ def make_template(folder: Path, states: Sequence[State], known: int = KNOWN) -> 
     needed = {name for state in states for name in state.needs}
     if "translator" in needed:
         _translator(place)
-    if "points.npy" in needed:
+    if "sweep" in {state.name for state in states}:
         write_points(template / "points.npy")
     (template / "made").mkdir()
     for source in ("run", "translator"):
