@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from safetensors import SafetensorError
 
 from saddlepoint import load
 from saddlepoint.cli import main
+from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.logs import warned
 from saddlepoint.data.images.write import write_images
 from saddlepoint.engine.privacy.secret import secret_of
 from saddlepoint.engine.storage import tensors
 from saddlepoint.engine.storage.checkpoint import list_checkpoints
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.export import export_run
 from saddlepoint.run import api
 
 
@@ -95,3 +98,20 @@ def test_an_older_checkpoint_is_not_used_in_silence(
     with pytest.raises(SystemExit):
         main.main()
     assert f"warning: {heard[0]}" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+
+
+def test_a_bit_of_an_export_is_noticed(tmp_path: Path) -> None:
+    small = {"generator_widths": (8,), "discriminator_widths": (8,), "batch_size": 8, "threads": 1}
+    run = api.train("gan", "ring8", steps=1, out=tmp_path / "run", **small)
+    made = export_run(run, "safetensors", tmp_path / "made")
+    load(made)
+    content = bytearray((made / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (made / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="its checksum does not match"):
+        load(made)
+    # Exports of older versions have none.
+    config = json.loads((made / "config.json").read_text())
+    del config["export"]["sha256"]
+    (made / "config.json").write_text(json.dumps(config))
+    load(made)

@@ -11,6 +11,7 @@ from typing import Any
 from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import hidden_beside, write_atomically
+from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.family import Family
@@ -58,7 +59,8 @@ def write_derived(
         RunFolder(temporary).write_log(log)
         write_atomically(temporary / "status.json", json.dumps({"state": "finished", **status}, indent=1) + "\n")
         beside(temporary)
-        export = {"format": weights.FORMAT, "step": step, "run": origin}
+        digest = sha256_of(temporary / weights.FILE)
+        export = {"format": weights.FORMAT, "step": step, "run": origin, "sha256": digest}
         RunFolder(temporary).write_config({**config, "export": export})
         move_into_place(temporary, final)
     finally:

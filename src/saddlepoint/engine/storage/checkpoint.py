@@ -190,10 +190,10 @@ def set_aside(path: Path) -> None:
     os.replace(path, path.with_name(f".damaged-{path.name}-{uuid.uuid4().hex}"))
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, follow: bool = False) -> str:
     """Return the SHA-256 of a plain file as hexadecimal digits; see `open_regular`."""
     digest = hashlib.sha256()
-    with open_regular(path) as file:
+    with open_regular(path, follow=follow) as file:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()

@@ -140,7 +140,9 @@ def _write(place: Path, family: Family, networks: Networks, about: dict[str, Any
         save_tensors(tensors, temporary / weights.FILE, {"format": "pt"})
         status = {"state": "finished", "reason": f"imported from {about['file']}", "nimg": 0}
         write_atomically(temporary / "status.json", json.dumps(status, indent=1) + "\n")
-        RunFolder(temporary).write_config(_config_of(family, networks, about))
+        config = _config_of(family, networks, about)
+        config["export"]["sha256"] = sha256_of(temporary / weights.FILE)
+        RunFolder(temporary).write_config(config)
         move_into_place(temporary, place)
     except OSError as error:
         raise CheckpointError(f"'{place}' cannot be written: {error.strerror or error}") from error
