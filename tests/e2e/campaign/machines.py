@@ -58,7 +58,7 @@ def disk_full(place: Place, state: State) -> None:
         saved = state.saved(place)
         code = state.carried_out(place)
         demand(code == 0 or any(word in place.said() for word in UNWRITTEN), f"no clear word: {place.tail()}")
-        missed = code == 0 and not any(word in place.said() for word in UNWRITTEN)
+        missed = state.writes and code == 0 and not any(word in place.said() for word in UNWRITTEN)
         state.whole(place, saved)
         _mount("-o", "remount,size=256m", str(place.folder))
         state.again(place)
@@ -68,7 +68,7 @@ def disk_full(place: Place, state: State) -> None:
 
 def size_limited(place: Place, state: State) -> None:
     """Let no file grow beyond a limit that lies inside of what the command writes."""
-    limit = place.rng.randrange(20_000, 60_000)  # what the command says has its place
+    limit = place.rng.randrange(45_000, 110_000)  # what the command says has its place
 
     def plant() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
