@@ -143,7 +143,7 @@ def _hash(answer: bytes) -> str:
 class Studying(State):
     """The studio, which has a run go on in a process of its own; another studio sees it, pauses it, and goes on."""
 
-    name, needs, length = "studio", (), 0.3
+    name, needs, length, writes = "studio", (), 0.3, False
     RUN = "gan-digits"
 
     def folder(self, place: Place) -> Path:
