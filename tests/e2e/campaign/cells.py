@@ -65,7 +65,7 @@ COUNTS: dict[str, dict[str, int]] = {
     "file size limit": _each(("train", "resume", "average", "export", "sample"), 8, resume=15),
     "read-only": _each(_ALL, 4, evaluate=3, remedy=3, sweep=2, studio=2, two_ranks=0),
     "clock jumps": _each(_ALL, 4, resume=8, evaluate=3, remedy=3, sweep=2, studio=2, two_ranks=3),
-    "memory short": _each(("train", "resume", *_MAKING, "serve"), 5),
+    "memory short": _each(("train", "resume", "average", "evaluate", "translate"), 5, resume=10),
     "two at once": _each(_ENDING, 6, resume=12, evaluate=4, remedy=4, sweep=3),
     "download cut": {"train": 12},
     "checkpoint damaged": _each(("resume", *_MAKING, "serve"), 8, resume=25),

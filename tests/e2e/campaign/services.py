@@ -186,8 +186,10 @@ class Studying(State):
         child = place.start(*self.words(place))
         try:
             asked(address(place, child, "studio") + "/")
-            state = RunIndex(folder.parent).entry(self.RUN).state
             place.recovered.append(time.monotonic() - started)
+            if not folder.exists():  # nothing was trained before the fault
+                return
+            state = RunIndex(folder.parent).entry(self.RUN).state
             demand(state == "running", f"the training goes on, and the studio calls it {state}")
             self._goes_on(folder)
         finally:
