@@ -191,7 +191,12 @@ def train_with_remedies(
                 write_remedies(folder)
                 return outcome
         except TrainingError as error:
-            if trainer.settings.remedy != "auto" or newest_checkpoint(folder.healthy)[0] is None:
+            if trainer.settings.remedy != "auto":
+                raise
+            healthy, problems = newest_checkpoint(folder.healthy)
+            if healthy is None:
+                for problem in problems.values():
+                    observer.warn(f"doctor: there is no going back: {problem}")
                 raise
             lost = error
         _intervene(trainer, config, remedies, observer, lost)
