@@ -24,6 +24,7 @@ from saddlepoint.engine.storage.checkpoint import list_checkpoints
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.export import export_run
 from saddlepoint.run import api
+from saddlepoint.run.sweeps.store import _drop_half_a_line
 
 
 def test_a_full_disk_is_an_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +116,31 @@ def test_a_bit_of_an_export_is_noticed(tmp_path: Path) -> None:
     del config["export"]["sha256"]
     (made / "config.json").write_text(json.dumps(config))
     load(made)
+
+
+class Lock:
+    """Counts how often it is taken."""
+
+    def __init__(self) -> None:
+        self.taken, self.held = 0, False
+
+    def acquire(self) -> None:
+        self.taken, self.held = self.taken + 1, True
+
+    def release(self) -> None:
+        self.held = False
+
+
+def test_half_a_line_of_a_journal_is_dropped_under_its_lock(tmp_path: Path) -> None:
+    path, lock = tmp_path / "journal.log", Lock()
+    _drop_half_a_line(path, lock)
+    path.write_bytes(b'{"op": 0}\n{"op": 1}\n')
+    _drop_half_a_line(path, lock)
+    assert lock.taken == 0, "a whole one is not touched"
+    path.write_bytes(b'{"op": 0}\n{"op"')
+    _drop_half_a_line(path, lock)
+    assert path.read_bytes() == b'{"op": 0}\n'
+    assert (lock.taken, lock.held) == (1, False)
+    path.write_bytes(b'{"op"')
+    _drop_half_a_line(path, lock)
+    assert path.read_bytes() == b""
