@@ -20,7 +20,7 @@ from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import written
 from saddlepoint.core.types import to_bytes, to_uint16
 from saddlepoint.data.dataset import bytes_of
-from saddlepoint.data.images.write import deep_png
+from saddlepoint.data.images.write import png
 from saddlepoint.figures.captions import STRIP, captioned, headed, titled, written_over
 from saddlepoint.figures.plots import scatter
 from saddlepoint.metrics.distances import Rows, nearest
@@ -190,7 +190,7 @@ def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:
     if depth == 8:
         return encoded(single(sample))
     check_images(to_uint8(sample[None]))
-    return deep_png(to_uint16(sample).numpy())
+    return png(to_uint16(sample).numpy())
 
 
 def encoded(picture: Image.Image) -> bytes:
