@@ -47,6 +47,9 @@ class Serving(State):
     name, writes, length, room = "serve", False, 0.5, 4096
     modules = ("saddlepoint.serve.api.app", "saddlepoint.serve.api.timeouts", "uvicorn")
 
+    def __init__(self) -> None:
+        self.load: Load | None = None
+
     def words(self, place: Place) -> tuple[str, ...]:
         return ("serve", str(place.folder / self.source), "--port", "0", "--threads", "1")
 
@@ -58,6 +61,7 @@ class Serving(State):
     def working(self, place: Place, children: list[int]) -> None:
         """Wait for the first answers."""
         deadline = time.monotonic() + 60
+        assert self.load is not None
         while self.load.answered < 3:
             demand(time.monotonic() < deadline and place.alive(children[0]), f"it does not answer: {place.tail()}")
             time.sleep(0.002)
@@ -71,7 +75,7 @@ class Serving(State):
             code = place.ended(child)
             place.clean(code)
             demand(code == 2, f"exit code {code}: {place.tail()}")
-            self.load.stop()
+            self.load = None
             return code
         try:
             self.working(place, [child])
@@ -83,8 +87,9 @@ class Serving(State):
         return 0 if code == 130 else code  # it was asked to end
 
     def whole(self, place: Place, saved: int) -> None:
-        self.load.stop()
-        demand(self.load.wrong == 0, f"{self.load.wrong} answers were wrong or half")
+        if self.load is not None:
+            self.load.stop()
+            demand(self.load.wrong == 0, f"{self.load.wrong} answers were wrong or half")
         kept = json.loads((place.template / "made" / "run.json").read_text())
         demand(contents(place.run / "checkpoints") == kept, "serving touched the run's checkpoints")
 
