@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import written
 from saddlepoint.core.types import to_bytes, to_uint16
@@ -284,7 +285,7 @@ def save_arrays(
     x = samples.detach().cpu().float().numpy() if isinstance(samples, Tensor) else samples
     if x.ndim == 4 and x.dtype != np.uint8:
         x = x if whole and np.isfinite(x).all() else to_uint8(x)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     told: dict[str, Any] = {} if labels is None else {"labels": labels.numpy()}
     arrays: dict[str, Any] = {**told, **beside}
     with written(path) as place, place.open("wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import zlib
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from saddlepoint.core.durable import flush_tree, make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.files import hidden_beside
 
 KINDS = ("png", "webp", "jpg")
 """Formats; png and webp keep every value, jpg (quality 95) does not."""
@@ -22,6 +25,8 @@ def write_images(
     stems: Sequence[str] | None = None,
 ) -> Path:  # fmt: skip
     """Write images into a new or empty folder: ``000000.png`` and so on, and ``metadata.jsonl`` with their labels.
+
+    A new folder is there whole, or not at all.
 
     Args:
         folder: where; nothing in it is written over.
@@ -37,8 +42,6 @@ def write_images(
     Raises:
         ConfigError: on another kind, 16 bits in a kind that holds 8, opacity in JPEG, or a folder that holds something.
     """
-    from PIL import Image
-
     if kind not in KINDS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, KINDS)}")
     if x.dtype == np.uint16 and kind != "png":
@@ -47,7 +50,27 @@ def write_images(
         raise ConfigError("format is 'jpg', which holds no opacity, but these images have some; choose png or webp")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():  # it may be a mount or a link, which nothing can take the place of
+        _fill(folder, x, kind, labels, classes, stems)
+        flush_tree(folder)
+        return folder
+    temporary = hidden_beside(folder)
+    make_folder(temporary)
+    try:
+        _fill(temporary, x, kind, labels, classes, stems)
+        move_into_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _fill(
+    folder: Path, x: np.ndarray, kind: str, labels: np.ndarray | None, classes: Sequence[str],
+    stems: Sequence[str] | None,
+) -> None:  # fmt: skip
+    """Write images and their table into a folder."""
+    from PIL import Image
+
     digits = max(6, len(str(len(x) - 1)))
     stems = [f"{row:0{digits}d}" for row in range(len(x))] if stems is None else stems
     names = [f"{stem}.{kind}" for stem in stems]
@@ -62,7 +85,6 @@ def write_images(
         rows = [{"file_name": name, **_told(label, classes)} for name, label in zip(names, labels, strict=True)]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "metadata.jsonl").write_text(text, encoding="utf-8")
-    return folder
 
 
 def png(pixels: np.ndarray, level: int = 6) -> bytes:
