@@ -1,6 +1,6 @@
 """Plants small mistakes in the package and sees whether the default tests notice (tests/mutation).
 
-    python benchmarks/mutation.py follow            which tests execute which line: half an hour, kept below runs/mutation
+    python benchmarks/mutation.py follow            which tests execute which line: half an hour, kept in runs/mutation
     python benchmarks/mutation.py sample            draw the mistakes; once, they are kept
     python benchmarks/mutation.py run [KEY ...]     try those that were not tried; named ones again; can be stopped
     python benchmarks/mutation.py again             try those again that no test noticed and nobody answered

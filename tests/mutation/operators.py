@@ -28,7 +28,7 @@ NAMES = {
     "argmax": "argmin", "startswith": "endswith", "endswith": "startswith", "append": "extend",
 }  # fmt: skip
 LOST = {
-    "detach", "clone", "copy", "strip", "lower", "abs", "square", "sqrt", "log", "exp", "sorted", "abs", "reversed",
+    "detach", "clone", "copy", "strip", "lower", "abs", "square", "sqrt", "log", "exp", "sorted", "reversed",
     "sigmoid", "tanh", "double", "float", "long", "t", "resolve", "flatten",
 }  # fmt: skip
 """Calls of one value that are left out: ``x.detach()`` and ``sorted(x)`` become ``x``."""
@@ -321,7 +321,7 @@ def _of_call(node: ast.Call) -> Iterator[Change]:
         yield "call left out", lambda one: one.func.value  # type: ignore[attr-defined]
     if name in LOST and isinstance(node.func, ast.Name) and len(node.args) == 1 and plain:
         yield "call left out", lambda one: one.args[0]  # type: ignore[attr-defined]
-    if len(node.args) >= 2 and plain and name not in ORDER_IS_NOTHING:
+    if len(node.args) >= 2 and plain and name not in ORDER_IS_NOTHING | FOR_PEOPLE:
         yield "arguments swapped", _swapped
 
     def without(at: int) -> Callable[[ast.AST], ast.AST]:
@@ -332,7 +332,8 @@ def _of_call(node: ast.Call) -> Iterator[Change]:
         return change
 
     for at, keyword in enumerate(node.keywords):
-        if keyword.arg is not None and not (_is_text(keyword.value) or isinstance(keyword.value, ast.JoinedStr)):
+        words = _is_text(keyword.value) or isinstance(keyword.value, ast.JoinedStr)
+        if keyword.arg not in (None, "strict") and not words and name not in FOR_PEOPLE:
             yield "keyword left out", without(at)
 
 

@@ -1,12 +1,13 @@
 """Tries mistakes, each in a fork of a process that has imported what is slow to import, but nothing of the package.
 
-A hook of the import hands out the mutated module instead of the one on disk: no file is changed. The fork runs the tests
-that it is told with pytest, until one fails, and says over a pipe what it does; who does not say anything for too long
-is killed, which counts as caught: tests that hang are noticed.
+A hook of the import hands out the mutated module instead of the one on disk: no file is changed. The fork runs with
+pytest the tests that it is told, until one fails, and says over a pipe what it does; who does not say anything for too
+long is killed, which counts as caught: tests that hang are noticed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import json
@@ -63,12 +64,10 @@ class Outcome:
 
 
 def preload() -> None:
-    """Import what tests import, but nothing of the package."""
+    """Import what tests import, but nothing of the package; what is not installed is left out."""
     for name in PRELOADED:
-        try:
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
-        except ImportError as error:
-            print(f"not imported: {name}: {error}", flush=True)
 
 
 class Planted(importlib.machinery.SourceFileLoader):
@@ -204,9 +203,8 @@ def _followed(pipe: int, child: int, tests: dict[str, float], limit: float) -> O
                 return Outcome(True, line["failed"], line["words"], last - start, done)
             if "end" in line:
                 # Exit codes of pytest: 0 all passed, 1 some failed, 5 none collected; the others mean that it broke.
-                return Outcome(
-                    line["end"] not in "05", "import", f"pytest ended with {line['end']}", last - start, done
-                )
+                broke = line["end"] not in "05"
+                return Outcome(broke, "import" if broke else "", "", last - start, done)
             running, done = line["start"], done + 1
         if not data:
             return Outcome(True, running or "import", "the process died", last - start, done)
