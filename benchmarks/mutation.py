@@ -20,7 +20,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ PAGE = ROOT / "docs" / "notebook" / "reliability-mutation.md"
 KEPT = ROOT / "runs" / "mutation"
 PACKAGES = ("engine", "metrics", "data", "families", "serve", "export", "objectives", "nn", "run", "evaluation")
 COUNT, LEAST, SEED = 520, 8, 36
-LIMIT = 30.0
+LIMIT = float(os.environ.get("MUTATION_SECONDS", "15"))
 """Seconds of tests a mistake."""
 
 sys.path.insert(0, str(ROOT))
@@ -164,20 +164,12 @@ def run(keys: list[str], wanted: str = "new") -> None:
 
 def attempt(trial: Any, mutant: Mutant, executed: Executed) -> dict[str, Any]:
     """Try a mistake; return what came of it."""
-    tests = chosen(mutant, executed, SOURCE, LIMIT)
-    if not tests:
-        return {
-            "caught": False,
-            "by": "",
-            "words": "no test executes it",
-            "seconds": 0.0,
-            "tests": 0,
-            "commit": commit(),
-        }
-    folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation"
-    outcome = asdict(trial.tried(mutant.file, mutant.number, tests, 3 * LIMIT, folder))
-    outcome["seconds"] = round(outcome["seconds"], 1)
-    return outcome | {"commit": commit()}
+    tests, left = chosen(mutant, executed, SOURCE, LIMIT)
+    outcome = trial.Outcome(False, "", "no test executes it", 0.0, 0)
+    if tests:
+        folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation"
+        outcome = trial.tried(mutant.file, mutant.number, tests, 3 * LIMIT, folder)
+    return asdict(outcome) | {"seconds": round(outcome.seconds, 1), "left": left, "commit": commit()}
 
 
 def commit() -> str:
@@ -223,10 +215,87 @@ def show() -> None:
                 print(f"    {entry['before']}\n    {entry['after']}")
 
 
+def counted(entries: Iterable[dict[str, Any]], answered: Collection[str]) -> list[int]:
+    """Return how many mistakes were tried, caught at first, are caught now, have no consequence, are left."""
+    found = list(entries)
+    first = sum(bool(one["first"]["caught"]) for one in found)
+    now = sum(bool(last(one)["caught"]) for one in found)
+    nothing = sum(not last(one)["caught"] and one["key"] in answered for one in found)
+    return [len(found), first, now, nothing, len(found) - now - nothing]
+
+
+def tried() -> list[dict[str, Any]]:
+    """Return all mistakes that were tried, with their keys and packages."""
+    return [
+        one | {"key": key, "package": package}
+        for package, part in kept().items()
+        for key, one in part["mutants"].items()
+        if "first" in one
+    ]
+
+
+def share(caught: int, of: int) -> str:
+    """Return a share with Wilson's 95% interval."""
+    from saddlepoint.metrics.bootstrap import wilson_interval
+
+    low, high = wilson_interval(caught / of, of)
+    return f"{caught / of:.1%} ({low:.1%} to {high:.1%})"
+
+
+def tables() -> dict[str, list[str]]:
+    """Return the sections of the page."""
+    from records import head_of, line_of
+
+    found, answered = tried(), answers()
+    heads = ("mistakes", "caught at first", "caught now", "without consequence", "not caught", "share caught now")
+    made: dict[str, list[str]] = {}
+    for name in ("package", "operator"):
+        lines = head_of(("kind of mistake" if name == "operator" else name, *heads))
+        for value in sorted({one[name] for one in found}):
+            row = counted((one for one in found if one[name] == value), answered)
+            lines.append(line_of((value, *map(str, row), f"{row[2] / max(1, row[0] - row[3]):.0%}")))
+        whole = counted(found, answered)
+        lines.append(line_of(("**all**", *(f"**{n}**" for n in whole), f"**{share(whole[2], whole[0] - whole[3])}**")))
+        made[f"{name}s"] = lines
+    seconds = sum(one["first"]["seconds"] for one in found)
+    commits = sorted({one["first"]["commit"] for one in found})
+    whole = counted(found, answered)
+    made["packages"] += [
+        "",
+        f"At first: {share(whole[1], whole[0] - whole[3])} of those with a consequence. {seconds / 60:.0f} min of tests "
+        f"on one thread, {seconds / len(found):.1f} s a mistake. Commit: {', '.join(commits)}.",
+    ]
+    made["answers"] = [*head_of(("why nothing notices", "mistakes", "such as")), *_reasons(found, answered)]
+    return made
+
+
+def _reasons(found: list[dict[str, Any]], answered: dict[str, dict[str, str]]) -> list[str]:
+    """Return a line for each kind of answer, with one of its mistakes."""
+    from records import line_of
+
+    lines = []
+    left = {one["key"]: one for one in found if not last(one)["caught"] and one["key"] in answered}
+    for kind in sorted({answered[key]["kind"] for key in left}):
+        keys = [key for key in left if answered[key]["kind"] == kind]
+        first = left[keys[0]]
+        words = (f"`{first[name]}`".replace("|", "\\|").replace("\n", " ") for name in ("before", "after"))
+        example = f"{first['file'].removeprefix('saddlepoint/')}, {' for '.join(reversed(list(words)))}"
+        lines.append(line_of((kind, str(len(keys)), f"{example}: {answered[keys[0]]['why']}")))
+    return lines
+
+
+def write() -> None:
+    """Write the sections of the page between their marks."""
+    from records import write_section
+
+    for name, lines in tables().items():
+        write_section(PAGE, name, lines)
+
+
 def main() -> None:
     """Do what is asked."""
     command, *rest = sys.argv[1:] or ["help"]
-    known = {"follow": follow, "sample": sample, "control": control, "show": show}
+    known = {"follow": follow, "sample": sample, "control": control, "show": show, "write": write}
     if command in known:
         known[command]()
     elif command in ("run", "again"):

@@ -77,8 +77,10 @@ def lines_of(bits: bytes) -> list[int]:
     return [8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte & (1 << bit)]
 
 
-def chosen(mutant: Mutant, executed: Executed, source: Path, limit: float, most: int = 400) -> dict[str, float]:
-    """Return the tests that a mutant is tried with, in their order, with the seconds that each takes.
+def chosen(
+    mutant: Mutant, executed: Executed, source: Path, limit: float, most: int = 400
+) -> tuple[dict[str, float], int]:
+    """Return the tests that a mutant is tried with, in order, with the seconds of each; how many are left out.
 
     Those that execute the changed node; of a default those that execute the function, too; of a constant of a module
     or a class those that execute a line with its name, in the same file first. They are as many as the limit of seconds
@@ -100,7 +102,7 @@ def chosen(mutant: Mutant, executed: Executed, source: Path, limit: float, most:
     first = list(kept)[:20]
     order = {name: n for n, name in enumerate(dict.fromkeys(test.partition("::")[0] for test in kept))}
     rest = sorted(list(kept)[20:], key=lambda test: order[test.partition("::")[0]])
-    return {test: kept[test] for test in (*first, *rest)}
+    return {test: kept[test] for test in (*first, *rest)}, len(tests) - len(kept)
 
 
 def _groups(mutant: Mutant, executed: Executed, source: Path) -> Iterator[set[str]]:

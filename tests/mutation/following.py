@@ -19,6 +19,8 @@ from typing import Any
 import coverage
 import pytest
 
+from tests.mutation.warm import with_kernels
+
 SOURCE = Path(__file__).parents[2] / "src" / "saddlepoint"
 
 
@@ -31,6 +33,10 @@ class Followed:
         self.seconds: dict[str, float] = defaultdict(float)
         self.fixtures: dict[str, list[str]] = {}
         self.failed: list[str] = []
+
+    def pytest_collection_modifyitems(self, config: Any) -> None:
+        """Spare the tests compiling kernels that are compiled already."""
+        with_kernels(config)
 
     def _switch(self, context: str) -> str:
         before, self.context = self.context, context

@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from tests.mutation.operators import mutated
+from tests.mutation.warm import with_kernels
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -101,7 +102,8 @@ class Finder:
 class Told:
     """Plugin of pytest: runs the chosen tests in their order, and tells over a pipe what happens."""
 
-    def __init__(self, tests: Sequence[str], pipe: int) -> None:
+    def __init__(self, tests: Sequence[str], pipe: int, kernels: bool) -> None:
+        self.kernels = kernels
         self.order = {test: n for n, test in enumerate(tests)}
         self.pipe = pipe
 
@@ -110,8 +112,10 @@ class Told:
         os.write(self.pipe, (json.dumps(words) + "\n").encode())
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep the chosen tests, in their order."""
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep the chosen tests, in their order; kernels are compiled where their making has a mistake."""
+        if self.kernels:
+            with_kernels(config)
         items[:] = sorted((one for one in items if one.nodeid in self.order), key=lambda one: self.order[one.nodeid])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -174,7 +178,7 @@ def _run(file: str, number: int | None, tests: list[str], folder: Path, pipe: in
     sys.path[:0] = [str(SOURCE), str(ROOT)]
     if number is not None:
         sys.meta_path.insert(0, Finder(file, number))
-    told = Told(tests, pipe)
+    told = Told(tests, pipe, kernels="nn/native" not in file)
     files = dict.fromkeys(test.partition("::")[0] for test in tests)
     options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=short", "--hypothesis-seed=0", "-m", "not gpu"]
     try:
