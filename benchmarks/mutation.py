@@ -262,8 +262,8 @@ def tables() -> dict[str, list[str]]:
     whole = counted(found, answered)
     made["packages"] += [
         "",
-        f"At first: {share(whole[1], whole[0] - whole[3])} of those with a consequence. {seconds / 60:.0f} min of tests "
-        f"on one thread, {seconds / len(found):.1f} s a mistake. Commit: {', '.join(commits)}.",
+        f"At first: {share(whole[1], whole[0] - whole[3])} of those with a consequence. {seconds / 60:.0f} min "
+        f"of tests on one thread, {seconds / len(found):.1f} s a mistake. Commit: {', '.join(commits)}.",
     ]
     made["answers"] = [*head_of(("why nothing notices", "mistakes", "such as")), *_reasons(found, answered)]
     return made

@@ -234,6 +234,22 @@ def test_a_graph_that_differs_is_refused(run: Run, exported: Path, monkeypatch: 
     assert check(run.family, exported)["largest"] < parity.TOLERANCE
 
 
+@pytest.mark.parametrize("size", parity.SIZES)
+def test_a_graph_that_differs_at_one_batch_size_is_refused(
+    run: Run, exported: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    plain = Generator.generate
+
+    def shifted(self: Generator, z: np.ndarray, *more: Any) -> np.ndarray:
+        made = plain(self, z, *more)
+        made[-1:] += 0.01 * (len(made) == size)
+        return made
+
+    monkeypatch.setattr(Generator, "generate", shifted)
+    with pytest.raises(ConfigError, match="away from PyTorch's"):
+        check(run.family, exported)
+
+
 def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(run: Run, folder: Path, choices: object) -> None:
         (folder / "half-written").touch()

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,20 @@ def test_rubbish_is_refused(digits: Service) -> None:
         assert ask("POST", "/v1/sample", headers={"content-length": "-1"}).status_code == 413
 
 
+def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(digits: Service) -> None:
+    said, whole = {"content-type": "application/json"}, b'{"n": 1}'
+
+    async def in_parts(body: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 400):
+            yield body[start : start + 400]
+
+    with client(digits, limits=Limits(small=1000)) as ask:
+        for length, status in ((1000, 200), (1001, 413)):
+            answer = ask("POST", "/v1/sample", content=in_parts(whole.ljust(length)), headers=said)
+            assert answer.status_code == status, length
+        assert answer.json()["detail"] == "the body has more than 1,000 bytes"
+
+
 def test_a_label_of_a_generator_without_classes_is_refused_as_the_command_does() -> None:
     with client(Service(run_of("gan", "mnist"), batch=4)) as ask:
         wanted = "label '3' is asked for, but the generator is unconditional; leave the label out"
@@ -334,7 +348,9 @@ def test_a_client_is_one_word_of_the_log() -> None:
 def test_only_who_knows_the_token_is_let_in(digits: Service) -> None:
     with client(digits, token="secret", hosts=None) as ask:
         assert ask("POST", "/v1/sample", json={}).status_code == 401
-        assert ask("GET", "/metrics", headers={"authorization": "Bearer secre"}).status_code == 401
+        for wrong in ("secre", "secretX", "secret secret", "Secret", "ecret"):
+            answer = ask("GET", "/metrics", headers={"authorization": f"Bearer {wrong}"})
+            assert answer.status_code == 401, wrong
         assert ask("POST", "/v1/sample", json={}, headers={"authorization": "Bearer secret"}).status_code == 200
         assert ask("GET", "/health").status_code == 200
 

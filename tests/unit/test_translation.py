@@ -357,6 +357,20 @@ def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Pat
         translate_folder(run, source, ["dog"], source, overwrite=True)
 
 
+def test_no_link_leads_a_translation_to_an_original(runs: dict[str, Run], tmp_path: Path) -> None:
+    """A folder of the results may be a link to one of the pictures."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "sub").mkdir(parents=True)
+    out.mkdir()
+    original = png(drawn(1, 16, 3)[0])
+    (source / "sub" / "a.png").write_bytes(original)
+    (out / "sub").symlink_to(source / "sub")
+    done = translate_folder(runs["stargan"], source, ["dog"], out, overwrite=True)
+    assert not done.written
+    assert "one of the pictures themselves" in done.refused[0][1]
+    assert (source / "sub" / "a.png").read_bytes() == original
+
+
 def test_a_folder_above_the_pictures_takes_their_translations_and_own_results_are_left_out(
     runs: dict[str, Run], tmp_path: Path
 ) -> None:
