@@ -9,6 +9,7 @@ and its seconds are counted for each of them.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -24,6 +25,10 @@ from tests.mutation.warm import with_kernels
 SOURCE = Path(__file__).parents[2] / "src" / "saddlepoint"
 
 
+MOST_SECONDS = 5.0
+"""Seconds of computing after which a test is ended: of the lines after that nothing is known."""
+
+
 class Followed:
     """Plugin of pytest: switches the context of coverage, and keeps seconds and fixtures of each test."""
 
@@ -33,6 +38,7 @@ class Followed:
         self.seconds: dict[str, float] = defaultdict(float)
         self.fixtures: dict[str, list[str]] = {}
         self.failed: list[str] = []
+        self.long: list[str] = []
 
     def pytest_collection_modifyitems(self, config: Any) -> None:
         """Spare the tests compiling kernels that are compiled already."""
@@ -46,11 +52,11 @@ class Followed:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Follow one test."""
-        start, shared = time.perf_counter(), sum(self.seconds.values())
+        start, shared = time.process_time(), sum(self.seconds.values())
         before = self._switch(item.nodeid)
         found = yield
         self._switch(before)
-        self.seconds[item.nodeid] += time.perf_counter() - start - (sum(self.seconds.values()) - shared)
+        self.seconds[item.nodeid] += time.process_time() - start - (sum(self.seconds.values()) - shared)
         return found
 
     @pytest.hookimpl(wrapper=True)
@@ -59,13 +65,29 @@ class Followed:
         if fixturedef.scope == "function":
             return (yield)
         name = name_of(fixturedef)
-        start, shared = time.perf_counter(), sum(self.seconds.values())
+        start, shared = time.process_time(), sum(self.seconds.values())
         before = self._switch(name)
         try:
             return (yield)
         finally:
             self._switch(before)
-            self.seconds[name] += time.perf_counter() - start - (sum(self.seconds.values()) - shared)
+            self.seconds[name] += time.process_time() - start - (sum(self.seconds.values()) - shared)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """End a test that computes for longer than a mistake would be tried with."""
+
+        def ended(*_: object) -> None:
+            self.long.append(item.nodeid)
+            pytest.skip("it takes too long to be tried with mistakes")
+
+        before = signal.signal(signal.SIGPROF, ended)
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
 
     def pytest_runtest_setup(self, item: Any) -> None:
         """Keep which shared fixtures a test asks for."""
@@ -94,7 +116,12 @@ def follow(folder: Path, name: str, files: Sequence[str]) -> None:
     pytest.main([*files, "-q", "-p", "no:cacheprovider"], plugins=[followed])
     measured.stop()
     measured.save()
-    kept = {"seconds": followed.seconds, "fixtures": followed.fixtures, "failed": followed.failed}
+    kept = {
+        "seconds": followed.seconds,
+        "fixtures": followed.fixtures,
+        "failed": followed.failed,
+        "long": followed.long,
+    }
     (folder / f"{name}.json").write_text(json.dumps(kept))
 
 
