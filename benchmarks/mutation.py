@@ -4,9 +4,10 @@
     python benchmarks/mutation.py sample            draw the mistakes; once, they are kept
     python benchmarks/mutation.py run [KEY ...]     try those that were not tried; named ones again; can be stopped
     python benchmarks/mutation.py again             try those again that no test noticed and nobody answered
+    python benchmarks/mutation.py try KEY TEST ...  try one with tests that were added since
     python benchmarks/mutation.py control           the tests that caught something, with nothing planted: all pass
     python benchmarks/mutation.py show              mistakes that nothing noticed and nobody answered
-    python benchmarks/mutation.py write             write the tables of docs/notebook/reliability-mutation.md
+    python benchmarks/mutation_tables.py write      write the tables of docs/notebook/reliability-mutation.md
 
 Figures are kept in benchmarks/figures/mutation: a file for each package, what came of each mistake at first and after
 tests were added; `answers.json` says why what survived has no consequence. Needs coverage.py.
@@ -20,7 +21,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 SOURCE = ROOT / "src"
 FIGURES = HERE / "figures" / "mutation"
-PAGE = ROOT / "docs" / "notebook" / "reliability-mutation.md"
 KEPT = ROOT / "runs" / "mutation"
 PACKAGES = ("engine", "metrics", "data", "families", "serve", "export", "objectives", "nn", "run", "evaluation")
 COUNT, LEAST, SEED = 520, 8, 36
@@ -42,7 +42,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from tests.mutation.executed import Executed, chosen  # noqa: E402 - after the root of the repository is known
 from tests.mutation.operators import Mutant, mutants  # noqa: E402
 
-LEFT_OUT = ("test_bench", "test_docs", "test_monitor", "test_where", "test_ladder", "test_summary", "test_texts")
+LEFT_OUT = ("test_bench", "test_docs", "test_where", "test_ladder", "test_summary", "test_texts")
 """Files of tests that are slow or read documents. Those of tests/e2e are left out, too: they start commands, which no
 coverage follows, nor does a mistake that is planted in one process reach another."""
 
@@ -157,10 +157,7 @@ def run(keys: list[str], wanted: str = "new") -> None:
             continue
         outcome = attempt(trial, mutant, executed)
         entry["now" if "first" in entry and (keys or wanted == "survivors") else "first"] = outcome
-        path = FIGURES / f"{package}.json"
-        beside = path.with_suffix(".part")
-        beside.write_text(json.dumps(entries[package], indent=1) + "\n")
-        beside.replace(path)
+        keep_package(package, entries[package])
         shown = outcome["by"] if outcome["caught"] else "SURVIVED"
         print(f"{n}/{len(todo)} {key} {mutant.file}:{mutant.line} {shown} {outcome['seconds']} s", flush=True)
 
@@ -173,6 +170,30 @@ def attempt(trial: Any, mutant: Mutant, executed: Executed) -> dict[str, Any]:
         folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation"
         outcome = trial.tried(mutant.file, mutant.number, tests, 3 * LIMIT, folder)
     return asdict(outcome) | {"seconds": round(outcome.seconds, 1), "left": left, "commit": commit()}
+
+
+def try_with(key: str, *tests: str) -> None:
+    """Try a mistake with some tests, and keep what comes of it."""
+    from tests.mutation import trial
+
+    trial.preload()
+    for package, part in kept().items():
+        for mutant in possible(package) if any(one.startswith(key) for one in part["mutants"]) else ():
+            if mutant.key.startswith(key) and mutant.key in part["mutants"]:
+                folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation-try"
+                outcome = trial.tried(mutant.file, mutant.number, dict.fromkeys(tests, 10.0), 300.0, folder)
+                found = asdict(outcome) | {"seconds": round(outcome.seconds, 1), "left": 0, "commit": commit()}
+                print(key, found, flush=True)
+                part["mutants"][mutant.key]["now"] = found
+                keep_package(package, part)
+
+
+def keep_package(package: str, part: dict[str, Any]) -> None:
+    """Write what is kept of a package; whole, or not at all."""
+    path = FIGURES / f"{package}.json"
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(part, indent=1) + "\n")
+    beside.replace(path)
 
 
 def commit() -> str:
@@ -218,89 +239,14 @@ def show() -> None:
                 print(f"    {entry['before']}\n    {entry['after']}")
 
 
-def counted(entries: Iterable[dict[str, Any]], answered: Collection[str]) -> list[int]:
-    """Return how many mistakes were tried, caught at first, are caught now, have no consequence, are left."""
-    found = list(entries)
-    first = sum(bool(one["first"]["caught"]) for one in found)
-    now = sum(bool(last(one)["caught"]) for one in found)
-    nothing = sum(not last(one)["caught"] and one["key"] in answered for one in found)
-    return [len(found), first, now, nothing, len(found) - now - nothing]
-
-
-def tried() -> list[dict[str, Any]]:
-    """Return all mistakes that were tried, with their keys and packages."""
-    return [
-        one | {"key": key, "package": package}
-        for package, part in kept().items()
-        for key, one in part["mutants"].items()
-        if "first" in one
-    ]
-
-
-def share(caught: int, of: int) -> str:
-    """Return a share with Wilson's 95% interval."""
-    from saddlepoint.metrics.bootstrap import wilson_interval
-
-    low, high = wilson_interval(caught / of, of)
-    return f"{caught / of:.1%} ({low:.1%} to {high:.1%})"
-
-
-def tables() -> dict[str, list[str]]:
-    """Return the sections of the page."""
-    from records import head_of, line_of
-
-    found, answered = tried(), answers()
-    heads = ("mistakes", "caught at first", "caught now", "without consequence", "not caught", "share caught now")
-    made: dict[str, list[str]] = {}
-    for name in ("package", "operator"):
-        lines = head_of(("kind of mistake" if name == "operator" else name, *heads))
-        for value in sorted({one[name] for one in found}):
-            row = counted((one for one in found if one[name] == value), answered)
-            lines.append(line_of((value, *map(str, row), f"{row[2] / max(1, row[0] - row[3]):.0%}")))
-        whole = counted(found, answered)
-        lines.append(line_of(("**all**", *(f"**{n}**" for n in whole), f"**{share(whole[2], whole[0] - whole[3])}**")))
-        made[f"{name}s"] = lines
-    seconds = sum(one["first"]["seconds"] for one in found)
-    commits = sorted({one["first"]["commit"] for one in found})
-    whole = counted(found, answered)
-    made["packages"] += [
-        "",
-        f"At first: {share(whole[1], whole[0] - whole[3])} of those with a consequence. {seconds / 60:.0f} min "
-        f"of tests on one thread, {seconds / len(found):.1f} s a mistake. Commit: {', '.join(commits)}.",
-    ]
-    made["answers"] = [*head_of(("why nothing notices", "mistakes", "such as")), *_reasons(found, answered)]
-    return made
-
-
-def _reasons(found: list[dict[str, Any]], answered: dict[str, dict[str, str]]) -> list[str]:
-    """Return a line for each kind of answer, with one of its mistakes."""
-    from records import line_of
-
-    lines = []
-    left = {one["key"]: one for one in found if not last(one)["caught"] and one["key"] in answered}
-    for kind in sorted({answered[key]["kind"] for key in left}):
-        keys = [key for key in left if answered[key]["kind"] == kind]
-        first = left[keys[0]]
-        words = (f"`{first[name]}`".replace("|", "\\|").replace("\n", " ") for name in ("before", "after"))
-        example = f"{first['file'].removeprefix('saddlepoint/')}, {' for '.join(reversed(list(words)))}"
-        lines.append(line_of((kind, str(len(keys)), f"{example}: {answered[keys[0]]['why']}")))
-    return lines
-
-
-def write() -> None:
-    """Write the sections of the page between their marks."""
-    from records import write_section
-
-    for name, lines in tables().items():
-        write_section(PAGE, name, lines)
-
-
 def main() -> None:
     """Do what is asked."""
     command, *rest = sys.argv[1:] or ["help"]
-    known = {"follow": follow, "sample": sample, "control": control, "show": show, "write": write}
+    known = {"follow": follow, "sample": sample, "control": control, "show": show}
     if command in known:
         known[command]()
+    elif command == "try" and len(rest) > 1:
+        try_with(*rest)
     elif command in ("run", "again"):
         run(rest, "survivors" if command == "again" else "new")
     else:

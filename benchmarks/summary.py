@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import mutation
+import mutation_tables
 import planted
 import results_2015
 import results_2018
@@ -224,6 +226,7 @@ def reliability() -> list[str]:
     read = [json.loads(path.read_text()) for path in (figures / "fuzz").glob("*.json")]
     files = sum(one["read"] + one["refused"] + len(one["problems"]) for one in read)
     broken, lost = sum(bool(one["problem"]) for one in faults), sum(one["lost"] for one in faults)
+    tried, _, caught, plain, _ = mutation_tables.counted(mutation_tables.tried(), mutation.answers())
     outside = ", ".join(f"{share:.1%}" for share in sorted(set(covered) - set(inside)))
     return [
         *head_of(["promise", "how it was tried", "what was found"]),
@@ -233,6 +236,8 @@ def reliability() -> list[str]:
                  f"**{broken}** broken rules, **{lost}** lost checkpoints"]),
         line_of(["a damaged file is read or refused in words", f"{files:,} damaged files, {len(read)} readers",
                  f"**{sum(len(one['problems']) for one in read)}** broken rules"]),
+        line_of(["a small mistake in the code is noticed by a default test", f"{tried:,} planted, of which {plain} have "
+                 "no consequence", f"{mutation_tables.share(caught, tried - plain)} are caught"]),
     ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from tests.mutation.warm import with_kernels
 SOURCE = Path(__file__).parents[2] / "src" / "saddlepoint"
 
 
-MOST_SECONDS = 5.0
+MOST_SECONDS = 3.0
 """Seconds of computing after which a test is ended: of the lines after that nothing is known."""
 
 

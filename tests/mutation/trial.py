@@ -116,7 +116,9 @@ class Told:
         """Keep the chosen tests, in their order; kernels are compiled where their making has a mistake."""
         if self.kernels:
             with_kernels(config)
-        items[:] = sorted((one for one in items if one.nodeid in self.order), key=lambda one: self.order[one.nodeid])
+        places = {one: self.order.get(one.nodeid, self.order.get(one.nodeid.partition("[")[0])) for one in items}
+        chosen = {one: place for one, place in places.items() if place is not None}
+        items[:] = sorted(chosen, key=lambda one: chosen[one])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Tell that a file of tests cannot be imported any more."""
@@ -145,7 +147,7 @@ def tried(file: str, number: int | None, tests: dict[str, float], limit: float, 
     Args:
         file: path of the module below ``src``.
         number: of the mistake; None: none, as a control.
-        tests: in their order, with the seconds that each takes.
+        tests: in their order, with the seconds that each takes; the name of a function stands for all its cases.
         limit: seconds after which no further test is begun.
         folder: for temporary files; emptied first.
     """
