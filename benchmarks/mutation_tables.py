@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-import mutation
 from records import head_of, line_of, run_or_write, write_section
 
+import mutation
 from saddlepoint.metrics.bootstrap import wilson_interval
 
 PAGE = mutation.ROOT / "docs" / "notebook" / "reliability-mutation.md"

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import mutation
 import mutation_tables
 import planted
 import results_2015
@@ -25,6 +24,8 @@ import results_2020
 import results_gan
 import results_series
 from records import cell, head_of, kept_rows, line_of, run_or_write, write_section
+
+import mutation
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -236,8 +237,8 @@ def reliability() -> list[str]:
                  f"**{broken}** broken rules, **{lost}** lost checkpoints"]),
         line_of(["a damaged file is read or refused in words", f"{files:,} damaged files, {len(read)} readers",
                  f"**{sum(len(one['problems']) for one in read)}** broken rules"]),
-        line_of(["a small mistake in the code is noticed by a default test", f"{tried:,} planted, of which {plain} have "
-                 "no consequence", f"{mutation_tables.share(caught, tried - plain)} are caught"]),
+        line_of(["a small mistake in the code is noticed by a default test", f"{tried:,} planted, of which {plain} "
+                 "have no consequence", f"{mutation_tables.share(caught, tried - plain)} are caught"]),
     ]  # fmt: skip
 
 
