@@ -15,6 +15,8 @@ from saddlepoint.core.errors import CheckpointError, ConfigError, TrainingError
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import run_writer
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.machine.distributed import ProcessGroup
+from saddlepoint.engine.run_writer import RunWriter
 from saddlepoint.engine.settings import SILENT, Observer, Settings
 from saddlepoint.engine.storage.checkpoint import list_checkpoints, newest_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
@@ -172,6 +174,18 @@ def test_a_log_that_cannot_be_written_is_said_at_reports_not_at_every_step(
     run.train(points().stats)
     assert said == ["the log could not be written (No space left on device); training goes on"] * 6
     assert [line["step"] for line in RunFolder(tmp_path).read_log()] == [*range(1, 11), *range(15, 51, 5)]
+
+
+def test_only_the_process_that_writes_keeps_a_log_and_tells_of_it(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        told: list[Mapping[str, Any]] = []
+        folder = RunFolder(tmp_path / str(rank))
+        folder.path.mkdir()
+        writer = RunWriter(folder, 2, ProcessGroup(rank, 2, rank), Observer(report=told.append))
+        writer.add({"step": 1}, {"step": 2})
+        writer.add()
+        assert [line["step"] for line in told] == [[1, 2], []][rank]
+        assert [line["step"] for line in folder.read_log()] == [[1, 2], []][rank]
 
 
 def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
