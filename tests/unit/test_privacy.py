@@ -270,7 +270,7 @@ def test_one_update_with_all_rows_costs_what_the_closed_form_says(noise: float) 
 
 @pytest.mark.parametrize("target", [0.02, 0.3, 0.9, 1.0, 7.0])
 def test_the_noise_for_an_epsilon_is_enough_and_hardly_more(target: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here epsilon is one over the noise, so that one over epsilon is the noise; less than a quarter is not looked for."""
+    """Here epsilon is one over the noise, and so is noise over epsilon; less than a quarter is not looked for."""
     monkeypatch.setattr(accountant, "epsilon", lambda noise, rate, updates, delta: 1 / noise)
     noise = accountant.noise_for(target, 1e-5, 0.01, 10)
     wanted = max(1 / target, 0.25)
