@@ -24,7 +24,7 @@ class Executed:
         self.tests: dict[str, float] = {}
         self.breadth: dict[str, int] = defaultdict(int)
         self._of: dict[str, dict[int, set[str]]] = {}
-        for path in sorted(folder.glob("*.json")):
+        for path in sorted(path for path in folder.glob("*.json") if path.with_suffix(".sqlite").exists()):
             self._read(path)
 
     def _read(self, path: Path) -> None:
