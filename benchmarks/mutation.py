@@ -177,7 +177,7 @@ def attempt(trial: Any, mutant: Mutant, executed: Executed) -> dict[str, Any]:
 
 
 def in_two(tests: dict[str, float]) -> list[dict[str, float]]:
-    """Return the first twenty tests of the first three files, which catch most, and all others: files take time, too."""
+    """Return twenty tests of the first three files, which catch most, and all others: importing files takes time."""
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))[:3]
     first = [test for test in tests if test.partition("::")[0] in files][:20]
     parts = [{test: tests[test] for test in first}, {test: s for test, s in tests.items() if test not in first}]

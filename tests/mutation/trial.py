@@ -8,6 +8,7 @@ long is killed, which counts as caught: tests that hang are noticed.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.machinery
 import json
@@ -69,6 +70,8 @@ def preload() -> None:
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is collected in a fork would be copied
 
 
 class Planted(importlib.machinery.SourceFileLoader):
@@ -183,6 +186,9 @@ def _run(file: str, number: int | None, tests: list[str], folder: Path, pipe: in
     told = Told(tests, pipe, kernels="nn/native" not in file)
     files = dict.fromkeys(test.partition("::")[0] for test in tests)
     options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=short", "--hypothesis-seed=0", "-m", "not gpu"]
+    # Others' plugins take longer to load than most tests; that of hypothesis was imported with it, its assertions plain.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    options += ["-p", "_hypothesis_pytestplugin", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     try:
         code = int(pytest.main([*files, *options, f"--basetemp={folder / 'tests'}"], plugins=[told]))
         told.tell(end=str(code))
