@@ -23,7 +23,7 @@ class Executed:
     def __init__(self, folder: Path) -> None:
         self.tests: dict[str, float] = {}
         self.breadth: dict[str, int] = defaultdict(int)
-        self._of: dict[str, dict[int, set[str]]] = {}
+        self._of: dict[str, dict[str, int]] = {}
         for path in sorted(path for path in folder.glob("*.json") if path.with_suffix(".sqlite").exists()):
             self._read(path)
 
@@ -44,19 +44,19 @@ class Executed:
                 "join file on file.id = file_id join context on context.id = context_id"
             )
             for file, context, bits in rows:
-                self._add(file.rpartition("/src/")[2], users.get(context, ()), lines_of(bits))
+                self._add(file.rpartition("/src/")[2], users.get(context, ()), int.from_bytes(bits, "little"))
 
-    def _add(self, file: str, tests: Sequence[str], lines: Sequence[int]) -> None:
-        of = self._of.setdefault(file, defaultdict(set))
+    def _add(self, file: str, tests: Sequence[str], lines: int) -> None:
+        """Keep the lines of a file that some tests execute, as the bits of a number."""
+        of, count = self._of.setdefault(file, {}), lines.bit_count()
         for test in tests:
-            self.breadth[test] += len(lines)
-            for line in lines:
-                of[line].add(test)
+            of[test] = of.get(test, 0) | lines
+            self.breadth[test] += count
 
     def of(self, file: str, lines: Iterable[int]) -> set[str]:
         """Return the tests that execute any of some lines of a file, whose path begins with ``saddlepoint/``."""
-        known = self._of.get(file, {})
-        return set().union(*(known.get(line, ()) for line in lines))
+        wanted = sum(1 << line for line in set(lines))
+        return {test for test, executed in self._of.get(file, {}).items() if executed & wanted}
 
     def ordered(self, tests: set[str]) -> list[str]:
         """Return tests in the order in which they are tried: the cheap and particular first.
@@ -72,11 +72,6 @@ class Executed:
             keys[test] = (turns[function] // 2, cost[test])
             turns[function] += 1
         return sorted(tests, key=lambda one: (*keys[one], one))
-
-
-def lines_of(bits: bytes) -> list[int]:
-    """Return the numbers of lines that coverage.py keeps as bits, the lowest of each byte first."""
-    return [8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte & (1 << bit)]
 
 
 def chosen(
