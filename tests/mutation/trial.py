@@ -186,7 +186,7 @@ def _run(file: str, number: int | None, tests: list[str], folder: Path, pipe: in
     told = Told(tests, pipe, kernels="nn/native" not in file)
     files = dict.fromkeys(test.partition("::")[0] for test in tests)
     options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=short", "--hypothesis-seed=0", "-m", "not gpu"]
-    # Plugins of others take longer to load than most tests take. That of hypothesis is imported: its assertions are plain.
+    # Plugins of others take longer to load than most tests. That of hypothesis is imported: its assertions are plain.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     options += ["-p", "_hypothesis_pytestplugin", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     try:
