@@ -4,7 +4,7 @@
     python benchmarks/mutation.py sample            draw the mistakes; once, they are kept
     python benchmarks/mutation.py run [KEY ...]     try those that were not tried; named ones again; can be stopped
     python benchmarks/mutation.py again             try those again that no test noticed and nobody answered
-    python benchmarks/mutation.py try KEY TEST ...  try one with tests that were added since
+    python benchmarks/mutation.py try KEY TEST ...  try one with some tests; `was` before KEY: with tests of before
     python benchmarks/mutation.py control           the tests that caught something, with nothing planted: all pass
     python benchmarks/mutation.py show              mistakes that nothing noticed and nobody answered
     python benchmarks/mutation_tables.py write      write the tables of docs/notebook/reliability-mutation.md
@@ -184,9 +184,12 @@ def in_two(tests: dict[str, float]) -> list[dict[str, float]]:
     return [part for part in parts if part]
 
 
-def try_with(key: str, *tests: str) -> None:
-    """Try a mistake with some tests, and keep what comes of it."""
+def try_with(*words: str) -> None:
+    """Try a mistake with some tests, and keep what comes of it: under ``first`` if they were there at first."""
     from tests.mutation import trial
+
+    was = words[0] == "was"
+    key, *tests = words[1:] if was else words
 
     trial.preload()
     for package, part in kept().items():
@@ -196,7 +199,8 @@ def try_with(key: str, *tests: str) -> None:
                 outcome = trial.tried(mutant.file, mutant.number, dict.fromkeys(tests, 10.0), 300.0, folder)
                 found = asdict(outcome) | {"seconds": round(outcome.seconds, 1), "left": 0, "commit": commit()}
                 print(key, found, flush=True)
-                part["mutants"][mutant.key]["now"] = found
+                if found["caught"] or not was:
+                    part["mutants"][mutant.key]["first" if was else "now"] = found
                 keep_package(package, part)
 
 

@@ -212,6 +212,8 @@ def test_a_sweep_from_the_first_trial_to_the_figures(tmp_path: Path, monkeypatch
     asked: dict[str, Any] = {"over": {"lr": "1e-3..1"}, "out": tmp_path / "s", "say": said.append, "seeds": 2, **SMALL}
     first = sweeping.sweep("gan", rows(), trials=2, **asked)
     assert [trial.state for trial in first.trials] == ["complete", "complete"]
+    for trial in first.trials:
+        assert f"trial {trial.number}: complete, {trial.figure:.6g}" in said
     assert first.best is not None
     assert first.best.figure == min(trial.figure for trial in first.trials if trial.figure is not None)
     assert first.winner is not None
