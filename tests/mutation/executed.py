@@ -12,6 +12,10 @@ from pathlib import Path
 from tests.mutation.operators import Mutant
 
 
+LISTED = "tests/cli/test_options.py"
+"""The tests of the list of all options and presets."""
+
+
 class Executed:
     """What ``following`` kept.
 
@@ -108,6 +112,8 @@ def _groups(mutant: Mutant, executed: Executed, source: Path) -> Iterator[set[st
     yield on_it or executed.of(mutant.file, [mutant.first])
     if mutant.runs:
         return
+    if "/families/" in mutant.file:  # its lines are executed when it is imported, what it tells are its presets
+        yield {test for test in executed.tests if test.startswith(LISTED)}
     if mutant.body[0]:
         yield executed.of(mutant.file, range(mutant.body[0], mutant.body[1] + 1))
     files = [mutant.file, *(str(path.relative_to(source)) for path in sorted((source / "saddlepoint").rglob("*.py")))]
