@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tests.mutation.operators import Mutant
 
-
 LISTED = "tests/cli/test_options.py"
 """The tests of the list of all options and presets."""
 
