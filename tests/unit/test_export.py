@@ -32,7 +32,7 @@ from saddlepoint.export.parity import check
 from saddlepoint.export.random_inputs import RandomInputs
 from saddlepoint.export.recurrent import _ordered
 from saddlepoint.export.sampler.files import grid, png, write
-from saddlepoint.export.sampler.generator import Generator
+from saddlepoint.export.sampler.generator import Generator, taken
 from saddlepoint.family import families
 from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.figures import grids
@@ -166,6 +166,15 @@ def test_the_same_inputs_give_the_samples_of_the_run(run: Run, exported: Path) -
     assert np.abs(found - run.generate(z, labels).numpy()).max() < 1e-5
     halved = Generator(exported, half=True).generate(z.numpy(), labels.numpy())
     assert 0 < np.abs(halved - found).max() < 0.05
+
+
+def test_chosen_rows_lie_along_the_open_axis() -> None:
+    x = np.arange(24).reshape(2, 3, 4)
+    assert np.array_equal(taken(x, [2, None, 4], np.array([2, 0]), 3), x[:, [2, 0]])
+    assert np.array_equal(taken(x, [None, 3, 4], np.array([1]), 2), x[1:])
+    assert taken(x, [None, 3, 4], np.arange(2), 2) is x
+    # What has no axis of rows, such as a noise map that all share, belongs to any of them.
+    assert taken(x, [2, 3, 4], np.array([1]), 2) is x
 
 
 def test_the_description_says_where_it_comes_from(run: Run, exported: Path) -> None:

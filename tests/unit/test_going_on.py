@@ -18,7 +18,7 @@ import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.duration import Forecast
-from saddlepoint.run import jobs
+from saddlepoint.run import jobs, place
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.index import RunIndex, remove_run
 from saddlepoint.run.measure import after_training, is_followed
@@ -91,6 +91,18 @@ def test_a_run_is_trained_on_by_the_command(trained: Path, tmp_path: Path, start
     with pytest.raises(ConfigError, match="nothing left to train"):
         actions.further(studio, "run", "10m", True)
     assert len(started) == count
+
+
+@pytest.mark.parametrize(("family", "options"), [("gan", {"no_such_option": 1}), ("no_such_family", {"lr": 0.5})])
+def test_options_that_this_version_does_not_know_stay_as_they_are(family: str, options: dict[str, Any]) -> None:
+    assert place._options({"family": family, "options": options}) == options
+
+
+def test_options_that_an_earlier_version_did_not_know_have_their_defaults() -> None:
+    found = place._options({"family": "gan", "options": {"lr": 0.5}})
+    assert found["lr"] == 0.5
+    assert found == place._options({"family": "gan", "options": dict(found)})
+    assert len(found) > 20
 
 
 def test_runs_that_are_over_offer_to_be_trained_on() -> None:
