@@ -20,7 +20,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -166,9 +165,8 @@ def attempt(trial: Any, mutant: Mutant, executed: Executed) -> dict[str, Any]:
     """Try a mistake; return what came of it."""
     tests, left = chosen(mutant, executed, SOURCE, LIMIT)
     outcome = trial.Outcome(False, "", "no test executes it", 0.0, 0)
-    folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation"
     for part in in_two(tests):
-        found = trial.tried(mutant.file, mutant.number, part, 3 * LIMIT, folder)
+        found = trial.tried(mutant.file, mutant.number, part, 3 * LIMIT)
         found.seconds, found.tests = found.seconds + outcome.seconds, found.tests + outcome.tests
         outcome = found
         if outcome.caught:
@@ -195,8 +193,7 @@ def try_with(*words: str) -> None:
     for package, part in kept().items():
         for mutant in possible(package) if any(one.startswith(key) for one in part["mutants"]) else ():
             if mutant.key.startswith(key) and mutant.key in part["mutants"]:
-                folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation-try"
-                outcome = trial.tried(mutant.file, mutant.number, dict.fromkeys(tests, 10.0), 300.0, folder)
+                outcome = trial.tried(mutant.file, mutant.number, dict.fromkeys(tests, 10.0), 300.0)
                 found = asdict(outcome) | {"seconds": round(outcome.seconds, 1), "left": 0, "commit": commit()}
                 print(key, found, flush=True)
                 if found["caught"] or not was:
@@ -226,12 +223,11 @@ def control() -> None:
     executed = Executed(KEPT)
     outcomes = [last(entry) for part in kept().values() for entry in part["mutants"].values()]
     tests = sorted({one["by"] for one in outcomes if one.get("caught")} & set(executed.tests))
-    folder = Path(tempfile.gettempdir()) / "saddlepoint-mutation"
     wrong = []
     for start in range(0, len(tests), 40):
         left = {test: executed.tests[test] for test in tests[start : start + 40]}
         while left:
-            outcome = trial.tried("", None, left, 3600, folder)
+            outcome = trial.tried("", None, left, 3600)
             if not outcome.caught:
                 break
             wrong.append(outcome.by)

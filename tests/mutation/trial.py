@@ -18,6 +18,7 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Sequence
@@ -144,7 +145,7 @@ def _last_line(report: Any) -> str:
     return next((line for line in text.strip().splitlines() if line.strip()), "")[:160]
 
 
-def tried(file: str, number: int | None, tests: dict[str, float], limit: float, folder: Path) -> Outcome:
+def tried(file: str, number: int | None, tests: dict[str, float], limit: float) -> Outcome:
     """Plant a mistake and run tests until one fails.
 
     Args:
@@ -152,10 +153,8 @@ def tried(file: str, number: int | None, tests: dict[str, float], limit: float, 
         number: of the mistake; None: none, as a control.
         tests: in their order, with the seconds that each takes; the name of a function stands for all its cases.
         limit: seconds after which no further test is begun.
-        folder: for temporary files; emptied first.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="saddlepoint-mutation-"))
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -235,6 +235,16 @@ def test_a_prepared_data_set_is_taken_as_it_is() -> None:
     assert len(again.splits["test"]) == 4
 
 
+def test_prepared_data_are_found_by_their_name_alone() -> None:
+    splits = {split: Split(GREY[:, None][:8]) for split in ("train", "valid", "test")}
+    given = load_dataset(Dataset("own", "image", splits, (), "0" * 64))
+    assert given.name.startswith("memory:")
+    in_memory._HELD.pop(given.name, None)
+    found = load_dataset(given.name)
+    assert found.fingerprint == given.fingerprint
+    assert all(np.array_equal(found.splits[split].x, part.x) for split, part in given.splits.items())
+
+
 def test_a_run_goes_on_without_the_object_and_with_it(tmp_path: Path) -> None:
     data = (torch.from_numpy(GREY / 255)[:, None], WORDS)
     run = saddlepoint.train("cgan", data, steps=2, options=SMALL, threads=1, out=tmp_path / "run")

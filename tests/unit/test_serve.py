@@ -36,7 +36,7 @@ from saddlepoint.run.run import Run
 from saddlepoint.serve.api import check_origins
 from saddlepoint.serve.api.access import Limits, access_line
 from saddlepoint.serve.api.app import make_app
-from saddlepoint.serve.api.batching import Batcher, Full
+from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.timeouts import make_server
 from tests.contract.presets import untrained
 from tests.unit.data_helpers import pictures, png
@@ -222,6 +222,27 @@ def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(digits: Serv
             answer = ask("POST", "/v1/sample", content=in_parts(whole.ljust(length)), headers=said)
             assert answer.status_code == status, length
         assert answer.json()["detail"] == "the body has more than 1,000 bytes"
+
+
+def test_who_asks_a_server_that_is_being_stopped_is_told_at_once(digits: Service) -> None:
+    """Not only when what is computed now is done."""
+    slow = Slow(run_of("cgan", "mnist"), batch=8)
+    batcher = Batcher(slow)
+
+    async def scenario() -> None:
+        def ask(n: int) -> Any:
+            return batcher.submit(n, lambda: slow.rows(n, seed=n), lambda samples: samples)
+
+        first = asyncio.create_task(ask(3))
+        await asyncio.sleep(0.05)
+        batcher.turn_away()
+        with pytest.raises(Ending):
+            await asyncio.wait_for(ask(1), 20)
+        slow.gate.set()
+        await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(scenario())
+    batcher.close()
 
 
 def test_a_label_of_a_generator_without_classes_is_refused_as_the_command_does() -> None:
