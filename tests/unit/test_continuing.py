@@ -152,11 +152,12 @@ def test_long_series_stay_where_the_generator_is() -> None:
     assert stats.ks_1samp(x[:, ::150].ravel(), stats.uniform.cdf).statistic < 0.2
 
 
-def test_a_past_beyond_all_that_the_generator_makes_keeps_its_level() -> None:
-    past = np.full((8, 2), 30.0) + np.linspace(-0.2, 0.2, 8)[:, None] * [1, 2]
+@pytest.mark.parametrize("level", [30.0, -30.0])
+def test_a_past_beyond_all_that_the_generator_makes_keeps_its_level(level: float) -> None:
+    past = np.full((8, 2), level) + np.linspace(-0.2, 0.2, 8)[:, None] * [1, 2]
     found = continued(PERFECT, past, 200, 8, 0)
-    assert found[:, 0, 0].mean() == pytest.approx(30.2, abs=0.5)
-    assert found[:, -1, 0].mean() == pytest.approx(30.2, abs=1.0)
+    assert found[:, 0, 0].mean() == pytest.approx(level + 0.2, abs=0.5)
+    assert found[:, -1, 0].mean() == pytest.approx(level + 0.2, abs=1.0)
 
 
 def test_series_that_end_go_on_no_more_and_end_as_the_data_do() -> None:

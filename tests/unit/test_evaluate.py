@@ -16,7 +16,8 @@ import torch
 from saddlepoint import evaluation as ev
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluation import Metric, protocol, sets
+from saddlepoint.evaluation import Metric, Result, Row, protocol, sets
+from saddlepoint.evaluation import rows as rows_of_reports
 from saddlepoint.evaluation.measurements import distribution, divergence, parzen
 from saddlepoint.evaluation.measurements.translation import exercise
 from saddlepoint.evaluation.report.judgement import likeness_of
@@ -199,6 +200,14 @@ def test_an_interval_survives_json_and_is_shown() -> None:
     result = ev.Result("mean4_test", "", (metric,), (row,), "Fine.", "blobs", "ab", 0)
     assert ev.Result.from_json(json.loads(json.dumps(dataclasses.asdict(result)))) == result
     assert ev.shown(row, metric) == "3.2 [3.0, 3.5]"
+
+
+def test_a_model_is_called_as_its_rows_are() -> None:
+    metric = Metric("distance", "lower")
+    control, own = Row("distance", "training images", 1.0, role="control"), Row("distance", "generator (EMA)", 2.0)
+    results = [Result("fd_a", "", (metric,), rows, "", "blobs", "ab", 0) for rows in ((control,), (control, own))]
+    assert rows_of_reports.label_of(results) == "generator (EMA)"
+    assert rows_of_reports.label_of(results[:1]) == rows_of_reports.label_of([]) == "generator"
 
 
 def test_a_tiny_p_value_is_no_zero_and_stays_in_one_piece(tmp_path: Path) -> None:

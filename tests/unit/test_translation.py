@@ -77,7 +77,9 @@ def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], nam
     assert table.size == grids.grid(torch.zeros(15, 3, 16, 16), 5, headings=headings).size
     assert table.tobytes() == pictures.translation(run, run.inputs(3, seed=5)).tobytes()
     assert pictures.made(run, "grid", 15).width == table.width
-    assert pictures.made(run, "grid", 8, label="fox").height > 0
+    pairs = grids.grid(torch.zeros(8, 3, 16, 16), 8, headings=["input", "fox"] * 4)
+    assert pictures.made(run, "grid", 8, label="fox").size == pairs.size
+    assert pairs.height > grids.grid(torch.zeros(8, 3, 16, 16), 8).height, "headings name the columns"
     assert pictures.made(run, "filmstrip").height > 0
     assert pictures.made(run, "neighbours", 12).height > 0
     with pytest.raises(ConfigError, match="no z to walk in"):
