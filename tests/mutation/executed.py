@@ -84,7 +84,7 @@ def chosen(
 
     Those that execute the changed node; of a default those that execute the function, too; of a constant of a module
     or a class those that execute a line with its name, in the same file first. They are as many as the limit of seconds
-    allows, from at most twelve files: the first twenty cheap ones as they come, the others file by file, so that what
+    allows, from at most six files: the first twenty cheap ones as they come, the others file by file, so that what
     the tests of a file share is made once.
     """
     tests: list[str] = []
@@ -95,7 +95,7 @@ def chosen(
     total = 0.0
     for test in tests:
         file, seconds = test.partition("::")[0], executed.tests[test]
-        if (file in files or len(files) < 12) and (total + seconds <= limit or not kept) and len(kept) < most:
+        if (file in files or len(files) < 6) and (total + seconds <= limit or not kept) and len(kept) < most:
             files.add(file)
             kept[test] = seconds
             total += seconds

@@ -31,6 +31,7 @@ from saddlepoint.export.onnx_file import write_graphs
 from saddlepoint.export.parity import check
 from saddlepoint.export.random_inputs import RandomInputs
 from saddlepoint.export.recurrent import _ordered
+from saddlepoint.export.sampler import units
 from saddlepoint.export.sampler.files import grid, png, write
 from saddlepoint.export.sampler.generator import Generator, taken
 from saddlepoint.family import families
@@ -166,6 +167,31 @@ def test_the_same_inputs_give_the_samples_of_the_run(run: Run, exported: Path) -
     assert np.abs(found - run.generate(z, labels).numpy()).max() < 1e-5
     halved = Generator(exported, half=True).generate(z.numpy(), labels.numpy())
     assert 0 < np.abs(halved - found).max() < 0.05
+
+
+def test_windows_come_back_by_the_rules_of_their_columns() -> None:
+    """A number, a category, one that stays within a window, a frequent value, and a column above another one."""
+    plain = {"low": 0.0, "high": 10.0, "decimals": 1}
+    columns = [
+        {"name": "n", **plain},
+        {"name": "sky", "values": ["sun", "rain", "snow"]},
+        {"name": "site", "low": 100.0, "high": 200.0, "decimals": 0, "static": True},
+        {"name": "wet", **plain, "spike": 0.0},
+        {"name": "top", **plain, "above": ["n"], "range": [0.0, 12.0]},
+    ]
+    # Numbers first, then what stands in groups: three of the category, one that stays, two of the frequent value.
+    window = np.array(
+        [
+            [0.2, 0.5, 0.1, 0.1, 0.7, 0.2, 0.25, 0.9, 0.1],
+            [0.84, 0.004, 0.9, 0.8, 0.1, 0.1, 0.25, 0.2, 0.3],
+            [np.nan] * 9,
+        ]
+    )[None]
+    found = units.restored(window, columns)
+    # At the first step the frequent value is likely; at the second .04 would be rounded to it, and is not.
+    assert found[0, 0].tolist() == [2.0, 1.0, 125.0, 0.0, 3.0]
+    assert found[0, 1].tolist() == [8.4, 0.0, 125.0, 0.1, 12.0]
+    assert np.isnan(found[0, 2]).all()
 
 
 def test_chosen_rows_lie_along_the_open_axis() -> None:

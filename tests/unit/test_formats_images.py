@@ -16,6 +16,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion, as_findings
 from saddlepoint.data.sources.folder import Item, Source
+from saddlepoint.data.sources.hdf5 import MIN_SIDE, _Array
 from saddlepoint.data.sources.paths import path_source
 from tests.unit.data_helpers import pictures, png
 
@@ -233,6 +234,22 @@ def test_channels_first_and_splits_within_a_file(tmp_path: Path) -> None:
         mine = [item for item in items if item.split == split]
         assert np.array_equal(np.stack([item.payload for item in mine]), part)
         assert [item.label for item in mine] == list(range(len(part)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "wanted"),
+    [
+        ((9, 28, 28), "uint8", True), ((9, 28, 28, 3), "uint8", True), ((9, 3, 28, 28), "float32", True),
+        ((9, 4, 28, 28), "uint8", True), ((9, 28, 28, 4), "bool", True), ((9, 1, 28, 28), "int16", True),
+        ((9, 28, 28, 1), "uint8", True), ((9, 2, 28, 28), "uint8", False), ((9, 5, 28, 28), "uint8", False),
+        ((9, 28, 28, 2), "uint8", False), ((9, 28), "uint8", False), ((9, 1, 1, 28, 28), "uint8", False),
+        ((0, 28, 28), "uint8", False), ((9, 28, 28), "object", False), ((9, 28, 28), "complex64", False),
+        ((9, 28, MIN_SIDE - 1), "uint8", False), ((9, MIN_SIDE, MIN_SIDE), "uint8", True),
+        ((9, MIN_SIDE - 1, 28, 3), "uint8", False),
+    ],
+)  # fmt: skip
+def test_which_arrays_of_hdf5_can_hold_images(shape: tuple[int, ...], kind: str, wanted: bool) -> None:
+    assert _Array(Path("x.h5"), "x", shape, kind).is_images is wanted
 
 
 def test_hdf5_never_leaves_its_file(tmp_path: Path) -> None:
