@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from saddlepoint.run.entries import Entry
 from saddlepoint.run.index import RunIndex, remove_run
 from saddlepoint.run.measure import after_training, is_followed
 from saddlepoint.serve.studio import actions, parts, runs, training
+from saddlepoint.serve.studio import run as page_of_run
 from saddlepoint.serve.studio.state import Studio, standing
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -91,6 +93,22 @@ def test_a_run_is_trained_on_by_the_command(trained: Path, tmp_path: Path, start
     with pytest.raises(ConfigError, match="nothing left to train"):
         actions.further(studio, "run", "10m", True)
     assert len(started) == count
+
+
+@pytest.mark.parametrize(
+    ("state", "by", "elsewhere"),
+    [
+        ("measuring", (os.getpid(), "here"), False), ("measuring", (0, "nobody"), False), ("measuring", None, False),
+        ("measuring", (os.getpid() + 1, "there"), True), ("finished", (os.getpid() + 1, "there"), False),
+    ],
+)  # fmt: skip
+def test_a_page_knows_who_measures_a_run(
+    state: str, by: tuple[int, str] | None, elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "measuring", lambda self: by)
+    studio: Any = SimpleNamespace(entry=lambda name: Entry(name, state, "", path=tmp_path))
+    entry, found = page_of_run._standing(studio, "mine")
+    assert (entry.name, entry.state, found) == ("mine", state, elsewhere)
 
 
 @pytest.mark.parametrize(("family", "options"), [("gan", {"no_such_option": 1}), ("no_such_family", {"lr": 0.5})])
