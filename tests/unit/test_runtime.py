@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import saddlepoint
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.engine.machine.runtime import resolve_device
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.machine.runtime import resolve_device, use_device
 
 
 @pytest.fixture
@@ -33,6 +37,28 @@ def test_a_process_takes_the_gpu_of_its_number_unless_one_is_named(name: str, in
 def test_a_device_beyond_those_that_are_there_is_refused(name: str, index: int | None) -> None:
     with pytest.raises(ConfigError, match="not present on this machine; use --device cpu or --device auto"):
         resolve_device(name, index)
+
+
+def test_a_gpu_computes_fp32_as_fp32_and_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    use_device(torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    use_device(torch.device("cuda"))
+    assert not current
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
+    use_device(torch.device("cuda", 2))
+    assert current == [torch.device("cuda", 2)]
+
+
+def test_a_training_prepares_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[torch.device] = []
+    monkeypatch.setattr(runtime, "use_device", prepared.append)
+    small = {"generator_widths": "8", "discriminator_widths": "8", "batch_size": 16}
+    saddlepoint.train("gan", "ring8", steps=1, options=small, threads=1, out=tmp_path / "run")
+    assert torch.device("cpu") in prepared
 
 
 @pytest.mark.parametrize("name", ["gpu", "meta", "xla"])
