@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,22 @@ def test_a_device_beyond_those_that_are_there_is_refused(name: str, index: int |
         resolve_device(name, index)
 
 
+@pytest.fixture
+def rounded() -> Iterator[None]:
+    """Let PyTorch round products of fp32, and forget it."""
+    places = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = True
+    yield
+    for place, value in zip(places, before, strict=True):
+        place.allow_tf32 = value
+
+
+@pytest.mark.usefixtures("rounded")
 def test_a_gpu_computes_fp32_as_fp32_and_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
     current: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
     use_device(torch.device("cpu"))
     assert torch.backends.cudnn.allow_tf32
     use_device(torch.device("cuda"))
