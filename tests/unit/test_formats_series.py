@@ -19,6 +19,7 @@ from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.frame import Frame
 from saddlepoint.data.tables.long_array import read_array
+from saddlepoint.data.tables.ucr import _step
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 
@@ -209,6 +210,19 @@ def test_arff_flat_is_what_scipy_reads(tmp_path: Path) -> None:
     assert frame.data["count"].tolist() == values["count"].tolist()
     assert [text.encode() for text in frame.data["kind"]] == values["kind"].tolist()
     assert frame.label == "kind"
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        ("yearly", (12, 0)), ("quarterly", (3, 0)), ("monthly", (1, 0)), ("weekly", (0, 7 * 86_400)),
+        ("daily", (0, 86_400)), ("hourly", (0, 3600)), ("half_hourly", (0, 1800)), ("minutely", (0, 60)),
+        ("secondly", (0, 1)), ("4_seconds", (0, 4)), ("1_second", (0, 1)), ("10_minutes", (0, 600)),
+        ("2_hours", (0, 7200)), ("3_days", (0, 3 * 86_400)), ("0_days", None), ("now_and_then", None), ("", None),
+    ],
+)  # fmt: skip
+def test_frequencies_of_tsf_are_months_or_seconds(words: str, step: tuple[int, int] | None) -> None:
+    assert _step(words) == step
 
 
 def test_arff_of_channels(tmp_path: Path) -> None:

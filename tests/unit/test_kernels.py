@@ -326,3 +326,20 @@ def test_a_planted_error_is_found() -> None:
     with pytest.raises(AssertionError, match="more than rounding allows"):
         assert_near(wrong, what.y, what.sizes["y"], rounded=True)
     assert library.why_not() or computed(case)[0].shape == y.shape
+
+
+@by_kernels
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("a", [1.0, 0.5])
+def test_tanh_and_its_gradient_are_right(kind: torch.dtype, a: float) -> None:
+    x, dy = normal(5, 70).to(kind).requires_grad_(), normal(5, 70)
+    with bf16():
+        y = layers.tanh(x, a)
+        (dx,) = torch.autograd.grad(y, x, dy)
+    assert type(y.grad_fn).__name__ == "_TanhBackward"
+    exact = x.detach().double().requires_grad_()
+    wanted = torch.tanh(a * exact)
+    (slope,) = torch.autograd.grad(wanted, exact, dy.double())
+    assert (y.dtype, dx.dtype) == (torch.float32, kind)
+    torch.testing.assert_close(y.double(), wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dx.double(), slope, rtol=ROUNDED if kind == torch.bfloat16 else 1e-4, atol=1e-5)

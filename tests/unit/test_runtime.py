@@ -73,7 +73,7 @@ def test_a_training_prepares_its_device(tmp_path: Path, monkeypatch: pytest.Monk
     assert torch.device("cpu") in prepared
 
 
-@pytest.mark.parametrize("name", ["gpu", "meta", "xla"])
+@pytest.mark.parametrize("name", ["tpu", "meta", "xla"])
 def test_an_unknown_device_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown device '{name}'; choose from: auto, cpu, cuda, mps"):
         resolve_device(name)

@@ -224,6 +224,12 @@ def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(digits: Serv
         assert answer.json()["detail"] == "the body has more than 1,000 bytes"
 
 
+@pytest.mark.parametrize("asked", [{"backend": "tensorrt"}, {"batch": 0}, {"backend": "", "batch": -1}])
+def test_a_service_is_asked_for_what_there_is(asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="choose torch or onnx, and at least 1"):
+        Service(run_of("cgan", "mnist"), **asked)
+
+
 def test_who_asks_a_server_that_is_being_stopped_is_told_at_once(digits: Service) -> None:
     """Not only when what is computed now is done."""
     slow = Slow(run_of("cgan", "mnist"), batch=8)
