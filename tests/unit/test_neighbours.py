@@ -42,7 +42,7 @@ def test_nearest_rows(case: str, size: int, k: int, spare: int | None, monkeypat
     monkeypatch.setattr(neighbours, "_TABLE", size)
     if spare is not None:
         monkeypatch.setattr(neighbours, "_SPARE", spare)
-    x = _rows(case, 80, 0)
+    x = _rows(case, 600 if case == "rounded" else 80, 0)
     squares, indices = nearest_within(Table.of(x, torch.zeros(5, dtype=torch.float64)), k)
     table = _all(x, x).fill_diagonal_(torch.inf)
     assert torch.equal(squares, table.sort(1).values[:, :k])

@@ -82,6 +82,18 @@ def test_lorenz_follows_its_equations_and_is_on_both_wings_alike() -> None:
     assert 20 < x[..., 2].mean() < 27
 
 
+DRAWN = {
+    "ar2": (-1.865284, -5.700419), "garch": (0.1252585, -0.6761673), "heston": (99.01387, 0.01894727),
+    "lorenz": (6.719832, 0.8227182, 31.68958), "factors": (0.7525229, -0.2527051, 0.2253426),
+}  # fmt: skip
+"""The first values of the last row of three windows of four steps: figures rest on these draws."""
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_seed_gives_the_windows_that_it_ever_gave(name: str) -> None:
+    assert _drawn(name, 3, 4)[-1, -1][:3] == pytest.approx(DRAWN[name], rel=1e-5)
+
+
 def test_a_step_of_lorenz_is_of_order_four() -> None:
     """Its error beside an integrator of order 8 falls with the fifth power of the step."""
     start, errors = _drawn("lorenz", 50, 2)[:, 0], []
