@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import saddlepoint
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.runtime import resolve_device, use_device
+from saddlepoint.run import launch
 
 
 @pytest.fixture
@@ -65,12 +67,18 @@ def test_a_gpu_computes_fp32_as_fp32_and_is_the_current_one(monkeypatch: pytest.
     assert current == [torch.device("cuda", 2)]
 
 
-def test_a_training_prepares_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_prepares_its_device_before_its_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[torch.device] = []
+    plain = launch.resolve
+
+    def resolve(*given: Any) -> Any:
+        assert prepared == [torch.device("cpu")]
+        return plain(*given)
+
     monkeypatch.setattr(runtime, "use_device", prepared.append)
+    monkeypatch.setattr(launch, "resolve", resolve)
     small = {"generator_widths": "8", "discriminator_widths": "8", "batch_size": 16}
     saddlepoint.train("gan", "ring8", steps=1, options=small, threads=1, out=tmp_path / "run")
-    assert torch.device("cpu") in prepared
 
 
 @pytest.mark.parametrize("name", ["tpu", "meta", "xla"])

@@ -243,7 +243,7 @@ def test_who_asks_a_server_that_is_being_stopped_is_told_at_once(digits: Service
         await asyncio.sleep(0.05)
         batcher.turn_away()
         with pytest.raises(Ending):
-            await asyncio.wait_for(ask(1), 20)
+            await asyncio.wait_for(ask(1), 5)
         slow.gate.set()
         await asyncio.gather(first, return_exceptions=True)
 
