@@ -696,3 +696,16 @@ def test_numbers_as_large_as_floats_go_are_read_or_refused_in_words(tmp_path: Pa
         with contextlib.suppress(DataError):
             read_table(path, options)
     assert load_dataset(str(path), window=4, time_column="none").spec.shape[0] == 4
+
+
+@pytest.mark.parametrize(("repeats", "read"), [(2, True), (4, True), (5, False), (6, False)])
+def test_up_to_a_hundredth_of_repeated_times_is_a_fault_of_the_file(tmp_path: Path, repeats: int, read: bool) -> None:
+    days = list(pd.date_range("2020-01-01", periods=400 - repeats))
+    for place in range(repeats):
+        days.insert(20 + 37 * place, days[20 + 37 * place])
+    path = write(tmp_path / "x.csv", pd.DataFrame({"day": days, "v": noise(400)}))
+    if read:
+        assert read_table(path, Options()).groups is None
+    else:
+        with pytest.raises(DataError, match=f"{repeats} of 400 rows repeat a time of 'day'"):
+            read_table(path, Options())
