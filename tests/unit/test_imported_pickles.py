@@ -332,8 +332,9 @@ def test_numbers_of_numpy_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "told",
     [
-        ("storage",), ("storage", int, "0", "cpu"), ("storage", int, "0", "cpu", 4, None, None), ("module", int, "0", "cpu", 4),
-        ("storage", int, 0, "cpu", 4), ("storage", int, "0", "cpu", 4, "view"), ["storage", int, "0", "cpu", 4], None, "storage",
+        ("storage",), ("storage", int, "0", "cpu"), ("storage", int, "0", "cpu", 4, None, None),
+        ("module", int, "0", "cpu", 4), ("storage", int, 0, "cpu", 4), ("storage", int, "0", "cpu", 4, "view"),
+        ["storage", int, "0", "cpu", 4], None, "storage",
     ],
 )  # fmt: skip
 def test_what_is_no_storage_is_refused(told: Any) -> None:
