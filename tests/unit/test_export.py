@@ -30,7 +30,7 @@ from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import write_graphs
 from saddlepoint.export.parity import check
 from saddlepoint.export.random_inputs import RandomInputs
-from saddlepoint.export.recurrent import _ordered
+from saddlepoint.export.recurrent import _GATES, _ordered
 from saddlepoint.export.sampler import units
 from saddlepoint.export.sampler.files import grid, png, write
 from saddlepoint.export.sampler.generator import Generator, taken
@@ -453,6 +453,10 @@ def test_draws_know_their_batch_axis() -> None:
 
 
 def test_gates_are_put_into_the_order_of_onnx() -> None:
+    """Its documents list the gates of GRU as z, r, h and those of LSTM as i, o, f, c."""
+    ours = {"gru": "rzh", "gru-before": "rzh", "lstm": "ifco"}
+    theirs = {"gru": "zrh", "gru-before": "zrh", "lstm": "iofc"}
+    assert {cell: "".join(ours[cell][place] for place in order) for cell, order in _GATES.items()} == theirs
     gates = torch.arange(8).repeat_interleave(2)[:8]
     assert _ordered(gates, (0, 3, 1, 2)).tolist() == [0, 0, 3, 3, 1, 1, 2, 2]
 

@@ -202,6 +202,24 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
     asyncio.run(visit())
 
 
+def test_the_command_of_a_form_says_what_is_not_usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "report_time", lambda *asked: Forecast(41.0))
+
+    async def visit() -> None:
+        with Client(ui.page("")):
+            form = training.Form(Studio(tmp_path))
+            await form.chosen()
+            form.source.field.value = "digits"
+            form.budget.value, form.remedy.value = "7m", ""
+            assert form.arguments == ["--budget", "7m"]
+            form.seed.value = 5
+            assert form.arguments == ["--budget", "7m", "--seed", "5"]
+            form.seed.value, form.threads.value = None, "2"
+            assert form.arguments == ["--budget", "7m", "--threads", "2"]
+
+    asyncio.run(visit())
+
+
 def test_form_and_command_say_the_same() -> None:
     assert after_training(Forecast(41, 3.0)) == (
         "takes about 40 s more after the training, or up to 2 min if this machine stays as busy as at this moment"
