@@ -239,10 +239,11 @@ def test_prepared_data_are_found_by_their_name_alone() -> None:
     """What the cache holds already is not kept twice: a note says where it is."""
     given = load_dataset("digits")
     name = in_memory.PREFIX + given.fingerprint[:16]
-    load_dataset(given)
+    again = load_dataset(given)
     in_memory._HELD.pop(name, None)
     found = load_dataset(name)
     assert found.fingerprint == given.fingerprint
+    assert again.splits["train"].x.filename == given.splits["train"].x.filename == found.splits["train"].x.filename
     assert all(np.array_equal(found.splits[split].x, part.x) for split, part in given.splits.items())
 
 
