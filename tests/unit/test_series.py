@@ -326,6 +326,11 @@ def test_samples_go_back_into_the_table_and_are_read_again(tmp_path: Path, kind:
     assert labels is not None
     assert labels.tolist() == shop.tolist()
     assert np.allclose(back, x, atol=1e-6, equal_nan=True)
+    if kind == "npz":
+        with np.load(path) as arrays:
+            assert arrays["labels"].tolist() == shop.tolist()
+            assert arrays["times"].shape == x.shape[:2]
+            assert arrays["times"][0, :2].tolist() == [pd.Timestamp(day).value for day in DAYS[330:332]]
     if kind == "csv":
         assert csv_text(x, data.layout, shop, data.classes) == path.read_bytes(), "as the server sends it"
         header, first, *_ = path.read_text().replace('"', "").splitlines()
