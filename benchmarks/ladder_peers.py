@@ -39,7 +39,7 @@ import torch
 from ladder_foreign import SIZE, Images, Peer, Setting, follow, functions_of, imported, parts_of, without_torchvision
 from torch import Tensor, nn
 
-PILOT_SECONDS = 240.0
+PILOT_SECONDS = 150.0
 
 
 class R3GAN(Peer):

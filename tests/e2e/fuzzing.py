@@ -1,6 +1,6 @@
 """Damaged files put before every reader: each is read, or refused in words, soon, and in little memory.
 
-Inputs are drawn by hypothesis from a seed. A reader works in a forked process with a limit of memory; one that dies or
+Each input is drawn from its own number. A reader works in a forked process with a limit of memory; one that dies or
 hangs costs one input, and the next process goes on with the input after it.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import resource
 import shutil
 import signal
+import sys
 import time
 import traceback
 import warnings
@@ -20,10 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
-
-from tests.e2e.damage import Edit, damaged, edits
+from tests.e2e.damage import damaged, edits
+from tests.e2e.instructions import TRAP
 from tests.e2e.readers import Reader
 
 PATIENCE = 20
@@ -33,7 +33,7 @@ MEMORY = 1024**3
 """Bytes by which a process may grow."""
 
 BATCH = 250
-"""Inputs for one process, from one seed."""
+"""Inputs for one process."""
 
 
 class Slow(BaseException):
@@ -76,15 +76,15 @@ def fuzz(reader: Reader, count: int, start: int, folder: Path) -> Found:
     Args:
         reader: what reads.
         count: of inputs.
-        start: seed of the first batch; the next ones count on.
+        start: number of the first one; the next ones count on.
         folder: an empty one, to work in.
     """
     whole, found = folder / "whole", Found()
     whole.mkdir(parents=True)
     with _cache(folder / "cache"):
         reader.write(whole)
-        for number, first in enumerate(range(0, count, BATCH)):
-            found.add(_batch(reader, min(BATCH, count - first), start + number, folder))
+        for first in range(0, count, BATCH):
+            found.add(_batch(reader, min(BATCH, count - first), start + first, folder))
     return found
 
 
@@ -97,7 +97,7 @@ def _batch(reader: Reader, count: int, start: int, folder: Path) -> Found:
         child = os.fork()
         if not child:
             try:
-                _work(reader, count, total.count, start, folder)
+                _work(reader, count - total.count, start + total.count, folder)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
@@ -130,7 +130,7 @@ def _ended(child: int, kept: Path) -> int:
         time.sleep(0.01)
 
 
-def _work(reader: Reader, count: int, skip: int, start: int, folder: Path) -> None:
+def _work(reader: Reader, count: int, start: int, folder: Path) -> None:
     """Damage and read, in a forked process; what became of the inputs is kept after each."""
     warnings.simplefilter("ignore")
     whole, place, found = folder / "whole", folder / "damaged", Found()
@@ -141,34 +141,20 @@ def _work(reader: Reader, count: int, skip: int, start: int, folder: Path) -> No
     before = _size()
     resource.setrlimit(resource.RLIMIT_AS, (_virtual() + MEMORY, _virtual() + MEMORY))
     signal.signal(signal.SIGALRM, _too_slow)
-    number = 0
-
-    @seed(start)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.integers(0, len(files) - 1), edits())
-    def one(chosen: int, changes: list[Edit]) -> None:
-        nonlocal number
-        number += 1
-        if number <= skip:
-            return
-        name = files[chosen].relative_to(whole)
+    for number in range(start, start + count):
+        rng = random.Random(number)
+        chosen, changes = rng.choice(files), edits(rng)
+        name = chosen.relative_to(whole)
         _fresh(whole, place)
-        (place / name).write_bytes(damaged(files[chosen].read_bytes(), changes))
+        (place / name).write_bytes(damaged(chosen.read_bytes(), changes))
         reader.mend(place)
-        (folder / "damage").write_text(f"{name}: {changes}")
-        _put(found, reader, place, f"{name}: {changes}")
+        words = f"{number}, {name}: {changes}"
+        (folder / "damage").write_text(words)
+        _put(found, reader, place, words)
         found.megabytes = max(found.megabytes, (_size() - before) / 1024**2)
         temporary = folder / "found.part"
         temporary.write_text(json.dumps(vars(found)))
         os.replace(temporary, folder / "found.json")
-
-    one()
 
 
 def _put(found: Found, reader: Reader, place: Path, damage: str) -> None:
@@ -177,12 +163,15 @@ def _put(found: Found, reader: Reader, place: Path, damage: str) -> None:
     signal.alarm(PATIENCE)
     try:
         reader.read(place)
-        found.read += 1
-    except reader.words as error:
-        if str(error).strip():
-            found.refused += 1
+        if broken := _beyond(place):
+            found.problems.append(f"{broken}: {damage}")
         else:
-            found.problems.append(f"refused without a word: {damage}")
+            found.read += 1
+    except reader.words as error:
+        if broken := _beyond(place) or ("" if str(error).strip() else "refused without a word"):
+            found.problems.append(f"{broken}: {damage}")
+        else:
+            found.refused += 1
     except Slow:
         found.problems.append(f"longer than {PATIENCE} s: {damage}")
     except BaseException as error:
@@ -192,6 +181,16 @@ def _put(found: Found, reader: Reader, place: Path, damage: str) -> None:
     finally:
         signal.alarm(0)
     found.slowest = max(found.slowest, time.monotonic() - started)
+
+
+def _beyond(place: Path) -> str:
+    """Say what a reader did that no reader may: look up a name that a file has, or write where a file says."""
+    if sys.modules.pop(TRAP, None):
+        return "a name in the file was imported"
+    for outside in (place.parent / "outside", place.parent.parent / "outside", Path("/outside")):
+        if os.path.lexists(outside):
+            return f"{outside.name} was written beside the folder"
+    return ""
 
 
 def _fresh(whole: Path, place: Path) -> None:

@@ -317,20 +317,19 @@ def _format(file: str, write: Callable[[Path], None]) -> Reader:
     return Reader(lambda folder: write(folder / file), lambda folder: read_whole(folder / file))
 
 
-def _networks(folder: Path) -> None:
-    drawn = Drawn((4, 4), classes=2)
-    pickled(folder / "x.pkl", {"G": drawn.g, "D": drawn.d, "G_ema": drawn.g})
-    plain = as_port(Drawn((4, 4), w=8))
-    torch.save(plain, folder / "new.pt")
-    torch.save(plain, folder / "old.pt", _use_new_zipfile_serialization=False)
+def _network(name: str) -> Reader:
+    def write(folder: Path) -> None:
+        drawn = Drawn((4, 4), w=8, classes=2 if name.endswith(".pkl") else 0)
+        if name.endswith(".pkl"):
+            pickled(folder / name, {"D": drawn.d, "G_ema": drawn.g})
+        else:
+            torch.save(as_port(drawn), folder / name, _use_new_zipfile_serialization=name != "old.pt")
 
-
-def _import(folder: Path) -> object:
-    def one(name: str) -> object:
+    def read(folder: Path) -> object:
         shutil.rmtree(folder / "made", ignore_errors=True)
-        return import_weights(folder / name, folder / "made").notes
+        return import_weights(folder / name, folder / "made")
 
-    return _raised([_outcome(lambda name=name: one(name)) for name in ("x.pkl", "new.pt", "old.pt")])
+    return Reader(write, read)
 
 
 READERS: Mapping[str, Reader] = {
@@ -368,7 +367,9 @@ READERS: Mapping[str, Reader] = {
         _onnx, _read_onnx, ("export/model.json", "export/*.onnx"), _right_sums_of_export,
         (ValueError,),
     ),
-    "networks of others": Reader(_networks, _import, ("x.pkl", "*.pt")),
+    "network pickle": _network("x.pkl"),
+    "network of a port": _network("new.pt"),
+    "network of a port, before 1.6": _network("old.pt"),
     "report": Reader(_report, _read_report, ("run/report/metrics.jsonl", "run/*.json*")),
     "classifier": Reader(_classifier, lambda folder: load_classifier(folder / "x")),
     "cache": Reader(_kept, _read_kept, ("kept/*/*",)),

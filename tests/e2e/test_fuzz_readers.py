@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -66,6 +67,16 @@ def _dying(folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _importing(folder: Path) -> None:
+    if not _whole(folder):
+        importlib.import_module("tests.e2e.trap")
+
+
+def _writing(folder: Path) -> None:
+    if not _whole(folder):
+        (folder.parent / "outside").write_text("")
+
+
 def _mute(folder: Path) -> None:
     if not _whole(folder):
         raise DataError("")
@@ -83,11 +94,13 @@ def test_a_careful_reader_keeps_the_rules(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("read", "word"),
     [
-        (_careless, "JSONDecodeError"),
+        (_careless, "Error"),
         (_slow, "longer than"),
         (_greedy, "MemoryError"),
         (_dying, "the process died"),
         (_mute, "without a word"),
+        (_importing, "was imported"),
+        (_writing, "outside was written"),
     ],
 )
 def test_a_broken_rule_is_found(read: object, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,7 @@ HEADERS = {
     "negative": safetensors({"a": entry([-1], 0, -4)}),
     "no number": safetensors({"a": entry([2.0], 0, 8)}, 8),
     "truth": safetensors({"a": entry([True], 0, 4)}, 4),
+    "more axes than a tensor has": safetensors({"a": entry([1] * 65, 0, 4)}, 4),
     "other type": safetensors({"a": entry([2], 0, 8, "PY_OBJECT")}, 8),
 }
 

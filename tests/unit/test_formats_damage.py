@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.data.sources import hdf5_trial
+from saddlepoint.data.sources.paths import path_source
+from saddlepoint.data.tables.grids import read_grid
 from tests.unit.data_helpers import own_cache  # noqa: F401
 from tests.unit.format_files import FILES, read_whole
 
@@ -49,3 +57,48 @@ def test_a_damaged_file_is_read_or_refused_in_words(tmp_path: Path, name: str) -
             told.append(str(error))
     assert len(told) > COUNT / 20
     assert [words for words in told if str(tmp_path) not in words or "\n" in words] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"),
+    [
+        ("import time; print('ready', flush=True); time.sleep(60)", "not through after 0.2 s"),
+        ("import os; print('ready', flush=True); os.kill(os.getpid(), 9)", "died of signal 9"),
+    ],
+)
+def test_an_hdf5_file_that_stops_its_reader_stops_another_process(
+    code: str, ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, one damaged file in some thousands kept HDF5's code busy for ever, and Ctrl-C did not help."""
+    name, write = FILES["HDF5"]
+    write(tmp_path / name)
+    monkeypatch.setattr(hdf5_trial, "PATIENCE", 0.2)
+    monkeypatch.setattr(hdf5_trial, "LOOK", code)
+    with pytest.raises(DataError, match=ended):
+        hdf5_trial.look_first(tmp_path / name)
+    monkeypatch.setenv("SADDLEPOINT_LIMITS", "off")
+    hdf5_trial.look_first(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="the system has no alarms")
+def test_the_other_process_ends_where_nobody_waits_for_it(tmp_path: Path) -> None:
+    name, write = FILES["HDF5"]
+    write(tmp_path / name)
+    endless = hdf5_trial.LOOK + "\nwhile True: pass"
+    done = subprocess.run([sys.executable, "-c", endless, str(tmp_path / name), "1"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGALRM
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [("HDF5", path_source), ("NetCDF", read_grid)],
+)
+def test_every_reader_of_hdf5_looks_first(
+    kind: str, read: Callable[[Path, Options], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, write = FILES[kind]
+    write(tmp_path / name)
+    hdf5_trial.look_first(tmp_path / name)
+    monkeypatch.setattr(hdf5_trial, "in_a_process", lambda path: f"died of {path.name}")
+    with pytest.raises(DataError, match=f"died of {name}"):
+        read(tmp_path / name, Options())

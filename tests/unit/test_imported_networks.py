@@ -113,6 +113,19 @@ def test_a_mean_of_w_that_is_not_there_is_that_of_many_points(tmp_path: Path) ->
     assert (family.w_average - w.mean(0)).abs().max() < 6 * w.std() * (1 / 10_000 + 1 / 20_000) ** 0.5
 
 
+def test_keys_that_are_no_names_are_passed_over(tmp_path: Path) -> None:
+    """Before, a number among the names of a state_dict ended in a traceback."""
+    drawn = Drawn(WIDTHS)
+    found = as_port(drawn)
+    odd = {name: {3: torch.zeros(2), **state} for name, state in found.items() if isinstance(state, dict)}
+    assert {"g_ema", "d"} <= set(odd)
+    torch.save({**found, **odd}, tmp_path / "odd.pt")
+    torch.save(found, tmp_path / "cats.pt")
+    assert import_weights(tmp_path / "odd.pt", tmp_path / "a").notes == (
+        import_weights(tmp_path / "cats.pt", tmp_path / "b").notes
+    )
+
+
 def test_the_average_is_taken_and_last_weights_only_where_there_is_none(tmp_path: Path) -> None:
     first, other = Drawn(WIDTHS), Drawn(WIDTHS)
     other.g = Drawn(WIDTHS, z=8, rate=0.02).g

@@ -17,6 +17,7 @@ from saddlepoint.data.options import MIN_SIDE, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.extras import check_room, guarded, need
 from saddlepoint.data.sources.folder import SPLIT_NAMES, Item, Label, Source, stamp
+from saddlepoint.data.sources.hdf5_trial import look_first
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 _KIND = "HDF5"
@@ -178,6 +179,7 @@ def _arrays(h5py: Any, path: Path) -> tuple[list[_Array], list[str]]:
                 text = h5py.check_string_dtype(thing.dtype) is not None
                 found.append(_Array(path, where, tuple(map(int, thing.shape)), "text" if text else str(thing.dtype)))
 
+    look_first(path)
     with guarded(path, _KIND), h5py.File(path, "r") as file:
         visit(file, "", 0)
     return found, links

@@ -16,6 +16,7 @@ from saddlepoint.core.files import open_regular, parse_json
 from saddlepoint.data.memory import usable_memory
 
 MOST_HEADER = 16 * 1024**2  # bytes of a header, which takes a hundred for a tensor
+_MOST_AXES = 64  # of a tensor in PyTorch; a product of a million sizes takes minutes
 _BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
     "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
@@ -93,6 +94,7 @@ def _entry(name: str, value: Any) -> tuple[Entry, tuple[int, int]]:
         entry, (begin, end) = Entry(value["dtype"], tuple(value["shape"])), value["data_offsets"]
         # Bounded before they are multiplied: Python's whole numbers grow without end.
         sound = all(type(number) is int and 0 <= number < 2**62 for number in (*entry.shape, begin, end))
+        sound = sound and len(entry.shape) <= _MOST_AXES
         if sound and end - begin == math.prod(entry.shape) * _BYTES[entry.dtype]:
             return entry, (begin, end)
     except (KeyError, TypeError, ValueError):

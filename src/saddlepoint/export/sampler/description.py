@@ -15,6 +15,8 @@ import numpy as np
 TYPES = ("int64", "float32")
 MOST = 2**28
 """Numbers that one sample's noise may take; what asks for more is damaged."""
+MOST_AXES = 8
+"""Axes of an input: a product of a million sizes takes minutes."""
 MOST_BYTES = 2**31
 """Bytes of a graph: protocol buffers hold no more."""
 MOST_ROWS = 2**16
@@ -46,8 +48,9 @@ def read_description(path: Path) -> dict[str, Any]:
             for of in graph["inputs"]:
                 sizes = [1 if size is None else size for size in of["shape"]]
                 whole = all(isinstance(size, int) and 0 < size <= MOST for size in sizes)
-                demand(whole and math.prod(sizes) <= MOST, "shape")
-                demand(of["kind"] != "integers" or (of["low"] < of["high"] and of["type"] in TYPES), "integers")
+                demand(whole and len(sizes) <= MOST_AXES and math.prod(sizes) <= MOST, "shape")
+                demand(of["type"] in TYPES and isinstance(of["kind"], str), "type")
+                demand(of["kind"] != "integers" or of["low"] < of["high"], "integers")
         for column in spec["layout"]["columns"] if spec["modality"] == "sequence" else ():
             demand(isinstance(column["name"], str) and math.isfinite(column["high"] - column["low"]), "columns")
             demand(column["decimals"] is None or isinstance(column["decimals"], int), "decimals")

@@ -37,6 +37,11 @@ def is_state(found: Any) -> bool:
     return isinstance(found, dict) and isinstance(found.get("input.input"), Stored)
 
 
+def _named(state: Named[Any, Any]) -> State:
+    """Return what has a name: keys of a stranger's dictionary may be numbers."""
+    return {name: tensor for name, tensor in state.items() if type(name) is str}
+
+
 def networks_of(found: Named[str, Any]) -> Networks:
     """Return the networks of a file with ``g_ema`` (or ``g``) and ``d``.
 
@@ -47,13 +52,13 @@ def networks_of(found: Named[str, Any]) -> Networks:
     if name is None:
         raise Unsupported("it holds no generator: neither g_ema nor g")
     notes = [] if name == "g_ema" else ["it holds no average (g_ema): these are the last weights"]
-    generator, state, discriminator = generator_of(found[name]), found.get("d"), None
+    generator, state, discriminator = generator_of(_named(found[name])), found.get("d"), None
     average = found.get("latent_avg")
     if isinstance(average, Stored):
         generator = replace(generator, mapping=replace(generator.mapping, average=average))
     if isinstance(state, dict):
         try:
-            discriminator = discriminator_of(state)
+            discriminator = discriminator_of(_named(state))
         except Unsupported as error:
             notes.append(f"its discriminator is left out: {error}")
     return Networks(FORM, generator, discriminator, "", tuple(notes))
