@@ -393,3 +393,12 @@ def test_a_generator_without_an_average_is_not_called_one() -> None:
     assert label_of(run("mnist", averaged=True)) == "generator (EMA)"
     assert label_of(run("mnist", averaged=False)) == "generator"
     assert label_of(run("mnist-2014", averaged=True)) == "generator"
+
+
+def test_noise_fills_the_ranges_of_vectors_and_no_more() -> None:
+    x = np.random.default_rng(0).normal([0, 50], [1, 9], (500, 2)).astype(np.float32)
+    data = Dataset("ranges", "vector", {split: Split(x) for split in ("train", "valid", "test")}, (), "ab" * 32)
+    noise = sets.Bench(ev.Subject("own", lambda n: x[:n], None), data, 0).control("uniform noise", 400).x
+    low, high = x.min(0), x.max(0)
+    assert ((low <= noise) & (noise <= high)).all()
+    assert np.ptp(noise, axis=0) == pytest.approx(np.ptp(x, axis=0), rel=0.05)

@@ -33,7 +33,7 @@ from saddlepoint.export.service import Rows, Service
 from saddlepoint.families.stargan import StarGANConfig
 from saddlepoint.family import DataSpec, build_family
 from saddlepoint.run.run import Run
-from saddlepoint.serve.api import check_origins
+from saddlepoint.serve.api import check_origins, refusals
 from saddlepoint.serve.api.access import Limits, access_line
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
@@ -222,6 +222,23 @@ def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(digits: Serv
             answer = ask("POST", "/v1/sample", content=in_parts(whole.ljust(length)), headers=said)
             assert answer.status_code == status, length
         assert answer.json()["detail"] == "the body has more than 1,000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "ctx", "words"),
+    [
+        ("n", "greater_than_equal", {"ge": 1}, "be at least 1"), ("n", "greater_than", {"gt": 0.5}, "be more than 0.5"),
+        ("seed", "less_than", {"lt": 2**53}, "be less than 9,007,199,254,740,992"),
+        ("n", "less_than_equal", {"le": 256.0}, "be at most 256"),
+        ("seeds", "too_short", {"min_length": 2}, "have at least 2"),
+        ("seeds", "too_long", {"max_length": 9}, "have at most 9"),
+        ("format", "literal", {"expected": "'a' or 'b'"}, "be 'a' or 'b'"),
+        ("seeds", "list_type", {}, "be a list"), ("format", "string_type", {}, "be text"),
+        ("truncation", "float_parsing", {}, "be a number"), ("n", "int_parsing", {}, "be a whole number"),
+    ],
+)  # fmt: skip
+def test_a_rule_is_told_in_words(name: str, kind: str, ctx: dict[str, Any], words: str) -> None:
+    assert refusals._rule(name, kind, ctx) == words
 
 
 @pytest.mark.parametrize("asked", [{"backend": "tensorrt"}, {"batch": 0}, {"backend": "", "batch": -1}])
