@@ -709,3 +709,13 @@ def test_up_to_a_hundredth_of_repeated_times_is_a_fault_of_the_file(tmp_path: Pa
     else:
         with pytest.raises(DataError, match=f"{repeats} of 400 rows repeat a time of 'day'"):
             read_table(path, Options())
+
+
+def test_an_empty_column_that_is_asked_for_is_refused_and_any_other_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b,e\n" + "".join(f"{i * i % 17},{i * 7 % 31},\n" for i in range(60)))
+    for columns in (None, "a,b"):
+        table = read_table(tmp_path / "x.csv", Options.of(columns=columns))
+        assert list(table.values) == ["a", "b"]
+        assert "for they hold no value: e" in said(table)
+    with pytest.raises(DataError, match="column 'e' cannot be learned: it holds no value; leave it out of --columns"):
+        read_table(tmp_path / "x.csv", Options.of(columns="a,e"))
