@@ -184,6 +184,7 @@ def test_tsf(tmp_path: Path, frequency: str, times: list[str]) -> None:
     assert frame.data["state"].tolist() == ["NSW"] * 5
     assert frame.data["size"].tolist() == [3, 3, 3, 5, 5]
     assert (frame.time, frame.group) == ("time", "case")
+    assert set(frame.data) == {"time", "x", "case", "state", "size"}, "names and dates are told already"
 
 
 def test_tsf_of_a_strange_frequency_keeps_the_order(tmp_path: Path) -> None:

@@ -188,7 +188,11 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
             assert (form.report.value, said(form)) == (False, []), "as the command: data by name is measured on request"
             form.report.value = True
             assert said(form) == ["--report"]
+            with form.reading:
+                before = ui.label("what was told of other data")
             await form.read()
+            assert form.reading.default_slot.children
+            assert before not in form.reading.default_slot.children
             await form.foretold()
             assert form.after.text == "The report takes about 40 s more after the training."
             form.report.value = False
