@@ -24,6 +24,7 @@ from torch import Tensor
 
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.data.catalogue import KNOWN
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run, formats, kept, onnx_file, parity, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
@@ -206,7 +207,7 @@ def test_chosen_rows_lie_along_the_open_axis() -> None:
 def test_the_description_says_where_it_comes_from(run: Run, exported: Path) -> None:
     told = json.loads((exported / "model.json").read_text())
     assert told["classes"] == [str(digit) for digit in range(10)]
-    assert told["data"]["licence"]
+    assert told["data"]["licence"] == KNOWN[run.config["data"]["name"]].licence
     assert told["parity"]["largest"] < 1e-4
     assert told["half"]["bytes"] < 0.9 * told["half"]["bytes_whole"]
     assert told["figures"][0]["protocol"].startswith("fd")

@@ -157,6 +157,9 @@ def test_svhn(tmp_path: Path) -> None:
     assert "extra_32x32.mat is left out" in said(source)
     alone, _ = rows_of(tmp_path / "extra_32x32.mat")
     assert len(alone) == 5
+    assert {item.split for item in alone} == {""}
+    alone, _ = rows_of(tmp_path / "test_32x32.mat")
+    assert {item.split for item in alone} == {""}, "a file by itself is divided"
 
 
 def test_another_matlab_file_is_refused_in_words(tmp_path: Path) -> None:

@@ -70,6 +70,14 @@ def test_rows_that_come_several_times_say_no_more() -> None:
         assert again.interval == pytest.approx(once.interval, abs=2e-3)
 
 
+def test_the_area_of_few_rows_has_no_interval() -> None:
+    members, others = np.arange(8.0) + 0.5, np.arange(8.0)
+    found = curve_area(members, others, together=(1, 4))
+    assert found.value == pytest.approx((members[:, None] > others).mean())
+    assert (found.interval, found.standard_error) == (None, None)
+    assert "no interval: 2 independent rows of the rarer kind" in str(found.details["limitation"])
+
+
 def test_few_rows_have_no_interval_and_say_so() -> None:
     rng = np.random.default_rng(4)
     found = power_at_low_error(rng.normal(size=400), rng.normal(size=99))
