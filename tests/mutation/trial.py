@@ -155,6 +155,7 @@ def tried(file: str, number: int | None, tests: dict[str, float], limit: float) 
         limit: seconds after which no further test is begun.
     """
     folder = Path(tempfile.mkdtemp(prefix="saddlepoint-mutation-"))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a mistake may lead a signal to the wrong process
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -172,6 +173,7 @@ def tried(file: str, number: int | None, tests: dict[str, float], limit: float) 
 def _run(file: str, number: int | None, tests: list[str], folder: Path, pipe: int) -> None:
     """Be the fork; never returns."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     silent = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

@@ -144,6 +144,7 @@ def test_ts_of_unequal_lengths_with_missing_values_and_classes(tmp_path: Path) -
     assert frame.data["case"].tolist() == ["1"] * 3 + ["2"] * 2
     assert frame.data["class"].tolist() == ["Up"] * 3 + ["Down"] * 2
     assert "2 series of 2 to 3 steps and 2 channels" in said(frame)
+    assert "of each series is the column" in said(frame)
     assert "A_TEST.ts is not read" in said(frame)
 
 

@@ -116,6 +116,20 @@ def test_options_that_this_version_does_not_know_stay_as_they_are(family: str, o
     assert place._options({"family": family, "options": options}) == options
 
 
+def test_other_data_are_told_by_name_by_option_or_by_what_they_hold() -> None:
+    rows = {"rows": 9, "total": 11, "fingerprint": "ab"}
+    one = {"source": "mine", "options": {"size": 16, "fit": "pad"}, **rows}
+    assert place._other_data(one, {**one, "source": "yours"}) == "data: mine there, yours now"
+    assert (
+        place._other_data(one, {**one, "options": {"size": 32, "fit": "pad"}}) == "data option size: 16 there, 32 now"
+    )
+    assert place._other_data(one, {**one, "options": None}) == (
+        "data option size: 16 there, not given now, data option fit: pad there, not given now"
+    )
+    assert place._other_data({**one, "options": None}, one).startswith("data option size: not given there, 16 now")
+    assert place._other_data(one, {**one, "fingerprint": "cd"}).startswith("data: mine has changed, ")
+
+
 def test_options_that_an_earlier_version_did_not_know_have_their_defaults() -> None:
     found = place._options({"family": "gan", "options": {"lr": 0.5}})
     assert found["lr"] == 0.5
