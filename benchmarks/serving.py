@@ -1,129 +1,138 @@
-"""Makes the figures of docs/serving.md: requests answered a second and their times, with batches and without.
+"""Makes the figures of docs/serving.md: requests answered a second, their times, and what each costs the server's CPU.
 
-    python benchmarks/serving.py run RUN [--seconds 10]     measure; what is there already is not measured again
-    python benchmarks/serving.py steady RUN [--requests N]  memory over many requests (default 100,000)
+    python benchmarks/serving.py run RUN [--seconds 8]      measure; what is there already is not measured again
     python benchmarks/serving.py write                      write the table
 
-Two servers of the same run, one after the other: with batches of 32 rows, and one request at a time (--batch 1), which
-is the same server without what this measures. Clients keep their connections and ask for one PNG of one sample, each as
-soon as it has the answer to the one before; they run in a process of their own on the same machine and take part of it.
+Servers of the same run, one after the other: with batches of 32 rows, and one request at a time (--batch 1), which is
+the same server without what this measures. Floors: a bare application on the same uvicorn, which answers the bytes of
+one PNG, and nginx, if it is installed, which sends them from a file. Clients keep their connections and ask for one PNG
+of one sample, each as soon as it has the answer to the one before; they run in this process on the same machine and
+take part of it, so the time that the server's own process had of the CPU is told, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
-import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from records import commit, write_section
+from http_load import Clients, one_sample, processor_seconds, request, serving, started
+from records import commit, head_of, line_of, write_section
 
+from saddlepoint.core.files import write_atomically
 from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "serving.json"
 PAGE = HERE.parent / "docs" / "serving.md"
 CLIENTS = (1, 8, 64)
-SERVERS = {"batches": ("--batch", "32"), "one at a time": ("--batch", "1")}
+BATCHES, ALONE, BARE, LIMITED, NGINX = "batches", "one at a time", "bare", "bare with limits", "nginx"
+SERVERS = {
+    BATCHES: "`saddle serve`",
+    ALONE: "`saddle serve --batch 1`",
+    LIMITED: "bare application, limits of connections",
+    BARE: "bare application on uvicorn",
+    NGINX: "nginx, a file",
+}
+Asks = Callable[[int, int], bytes]
+
+
+def ask_sample(client: int, number: int) -> bytes:
+    """Ask for a sample that nobody asked for before."""
+    return one_sample(10**6 * client + number)
+
+
+def ask_file(client: int, number: int) -> bytes:
+    """Ask for the file."""
+    return request("/sample.png")
 
 
 @contextlib.contextmanager
-def server(run: Path, *words: str) -> Iterator[tuple[int, int]]:
-    """Yield the port of a server and its process."""
-    command = [sys.executable, "-m", "saddlepoint", "serve", str(run), "--port", "0", "--threads", "1", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r":(\d+) ", line)
-        if found is None:
-            sys.exit(f"the server did not start: {line}")
-        try:
-            yield int(found[1]), process.pid
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+def server(name: str, run: Path) -> Iterator[tuple[int, int, Asks]]:
+    """Yield port, process and requests of a server."""
+    if name in (BATCHES, ALONE):
+        with serving(run, *(() if name == BATCHES else ("--batch", "1"))) as (port, process):
+            yield port, process, ask_sample
+        return
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "sample.png"
+        file.write_bytes(picture(run))
+        if name == NGINX:
+            with nginx(file) as (port, process):
+                yield port, process, ask_file
+            return
+        words = [sys.executable, str(HERE / "bare_server.py"), str(file), *(["--limits"] if name == LIMITED else [])]
+        with started(words) as (port, process):
+            yield port, process, ask_sample
 
 
-def request(seed: int) -> bytes:
-    """Return a request for one sample."""
-    body = json.dumps({"n": 1, "seed": seed, "format": "png"}).encode()
-    head = (
-        f"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+def picture(run: Path) -> bytes:
+    """Return the PNG of one sample."""
+    with serving(run) as (port, _), socket.create_connection(("127.0.0.1", port)) as talk:
+        talk.sendall(request("/v1/sample?seed=1", close=True))
+        parts = []
+        while part := talk.recv(65536):
+            parts.append(part)
+    return b"".join(parts).partition(b"\r\n\r\n")[2]
+
+
+@contextlib.contextmanager
+def nginx(file: Path) -> Iterator[tuple[int, int]]:
+    """Serve the folder of a file by nginx with one worker; yield the port and the worker's process."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    place = file.parent
+    place.chmod(0o755)  # the worker is another user where this is root
+    paths = "".join(
+        f"{kind}_temp_path {place}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    return head.encode() + b"\r\n\r\n" + body
+    (place / "nginx.conf").write_text(
+        f"worker_processes 1; pid {place}/pid; error_log {place}/errors; daemon off; events {{ }} "
+        f"http {{ access_log off; keepalive_requests 100000000; {paths} types {{ image/png png; }} "
+        f"server {{ listen 127.0.0.1:{port}; root {place}; }} }}"
+    )
+    with subprocess.Popen(["nginx", "-p", str(place), "-c", str(place / "nginx.conf")]) as master:
+        time.sleep(1)
+        children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+        try:
+            yield port, int(children[0])
+        finally:
+            master.send_signal(signal.SIGTERM)
 
 
-async def client(port: int, until: float, times: list[float], first: int) -> None:
-    """Ask again and again until the clock says so, and note how long each answer took."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    seed = first
-    while time.perf_counter() < until:
-        started = time.perf_counter()
-        writer.write(request(seed))
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            sys.exit(f"the server answered {head[:200]!r}")
-        length = re.search(rb"content-length: (\d+)", head.lower())
-        assert length is not None
-        await reader.readexactly(int(length[1]))
-        times.append(time.perf_counter() - started)
-        seed += 1
-    writer.close()
-
-
-async def load(port: int, clients: int, seconds: float) -> dict[str, float]:
-    """Return requests a second and times in milliseconds under a number of clients."""
-    times: list[float] = []
-    started = time.perf_counter()
-    await asyncio.gather(*(client(port, started + seconds, times, 10**6 * k) for k in range(clients)))
-    spent, times = time.perf_counter() - started, sorted(times)
-    quantile = {f"p{q}": 1000 * times[min(len(times) - 1, len(times) * q // 100)] for q in (50, 99)}
-    return {"requests": len(times), "per_second": len(times) / spent, **quantile}
-
-
-def measure(run: Path, seconds: float) -> None:
-    """Measure what is not there yet; both servers take turns, so that a slower minute of the machine hits both."""
+def measure(run: Path, seconds: float, names: list[str]) -> None:
+    """Measure what is not there yet, a server with all numbers of clients."""
     found: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     found.setdefault("about", {"machine": runtime.machine(), "commit": commit(), "run": run.name, "seconds": seconds})
-    for clients in CLIENTS:
-        for name, words in SERVERS.items():
-            if str(clients) in found.get(name, {}):
-                continue
-            with server(run, *words) as (port, _):
-                asyncio.run(load(port, clients, min(2.0, seconds)))
-                result = asyncio.run(load(port, clients, seconds))
-            found.setdefault(name, {})[str(clients)] = result
-            FIGURES.write_text(json.dumps(found, indent=1) + "\n")
-            print(f"{name}, {clients} clients: {result['per_second']:,.0f}/s, p99 {result['p99']:.1f} ms", flush=True)
-
-
-def steady(run: Path, requests: int) -> None:
-    """Note the server's memory in MB after every tenth of the requests."""
-    found: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-    memory: list[float] = []
-    with server(run, *SERVERS["batches"]) as (port, process):
-        done = 0
-        for tenth in range(1, 11):
-            while done < requests * tenth // 10:
-                done += int(asyncio.run(load(port, 64, 5.0))["requests"])
-            memory.append(resident(process))
-            print(f"{done:,} requests: {memory[-1]:.0f} MB", flush=True)
-    found["memory"] = {"requests": done, "megabytes": memory}
-    FIGURES.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def resident(process: int) -> float:
-    """Return the memory that a process holds, in MB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+    for name in names:
+        missing = [clients for clients in CLIENTS if str(clients) not in found.get(name, {})]
+        if not missing or (name == NGINX and shutil.which("nginx") is None):
+            continue
+        with server(name, run) as (port, process, ask):
+            Clients(port, ask).run(8, 1.0)  # what is loaded once is loaded
+            for clients in missing:
+                before = processor_seconds(process)
+                got = Clients(port, ask).run(clients, seconds)
+                spent = processor_seconds(process) - before
+                if got.lost or set(got.statuses) != {200}:
+                    sys.exit(f"{name}: {got.lost} requests got no answer; statuses: {got.statuses}")
+                result = {"requests": len(got.times), "per_second": len(got.times) / got.seconds}
+                result |= {"p50": got.quantile(0.5), "p99": got.quantile(0.99)}
+                result |= {"processor_ms": 1000 * spent / len(got.times)}
+                found.setdefault(name, {})[str(clients)] = result
+                write_atomically(FIGURES, json.dumps(found, indent=1) + "\n")
+                told = f"{result['per_second']:,.0f}/s, p50 {result['p50']:.1f}, p99 {result['p99']:.1f} ms"
+                print(f"{name}, {clients} clients: {told}, CPU {result['processor_ms']:.3f} ms a request", flush=True)
 
 
 def write() -> None:
@@ -134,38 +143,34 @@ def write() -> None:
         f"Commit `{about['commit']}`, {machine['processor']}, {machine['cores']} cores, one thread for the generator; "
         f"run `{about['run']}`, one sample a request as PNG, {about['seconds']:g} s each.",
         "",
-        "| clients | requests/s in batches | p50, p99 (ms) | one at a time | p50, p99 (ms) | ratio |",
-        "|---|---|---|---|---|---|",
     ]
-    for clients in map(str, CLIENTS):
-        ours, theirs = found["batches"][clients], found["one at a time"][clients]
-        cells = [f"{of['per_second']:,.0f} | {of['p50']:.1f}, {of['p99']:.1f}" for of in (ours, theirs)]
-        lines.append(f"| {clients} | {' | '.join(cells)} | {ours['per_second'] / theirs['per_second']:.2f} |")
-    if memory := found.get("memory"):
-        first, last = memory["megabytes"][0], memory["megabytes"][-1]
-        lines += [
-            "",
-            f"Memory over {memory['requests']:,} requests: {first:.0f} MB after a tenth, {last:.0f} MB at the end.",
-        ]
+    head = [f"{clients} client{'s' if clients > 1 else ''}: requests/s; p50, p99 (ms)" for clients in CLIENTS]
+    lines += head_of(["", *head, f"CPU of the server, {CLIENTS[-1]} clients (ms a request)"])
+    for name, words in SERVERS.items():
+        if name in found:
+            kept = [found[name][str(clients)] for clients in CLIENTS]
+            cells = [f"{one['per_second']:,.0f}; {one['p50']:.1f}, {one['p99']:.1f}" for one in kept]
+            lines.append(line_of([words, *cells, f"{kept[-1]['processor_ms']:.3f}"]))
+    most = str(CLIENTS[-1])
+    ratio = found[BATCHES][most]["per_second"] / found[ALONE][most]["per_second"]
+    lines += ["", f"At {most} clients batches answer {ratio:.2f} times what one at a time does."]
     write_section(PAGE, "serving", lines)
 
 
 def main() -> None:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("run", "steady", "write"))
+    parser.add_argument("what", choices=("run", "write"))
     parser.add_argument("run", type=Path, nargs="?")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--only", choices=list(SERVERS))
     words = parser.parse_args()
     if words.what == "write":
         write()
     elif words.run is None:
         sys.exit("name a run")
-    elif words.what == "run":
-        measure(words.run, words.seconds)
     else:
-        steady(words.run, words.requests)
+        measure(words.run, words.seconds, [words.only] if words.only else list(SERVERS))
 
 
 if __name__ == "__main__":

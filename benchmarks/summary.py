@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import faults
 import mutation_tables
 import planted
 import results_2015
@@ -223,18 +224,19 @@ def reliability() -> list[str]:
     cases = [json.loads(path.read_text())["figures"] for path in paths]
     covered = [part["covered"] for case in cases for part in case.values() if part["covered"] is not None]
     inside = [share for share in covered if 0.9 <= share <= 0.99]
-    faults = [one for path in (figures / "faults").glob("*.json") for one in json.loads(path.read_text())["faults"]]
+    found = faults.totals()
     read = [json.loads(path.read_text()) for path in (figures / "fuzz").glob("*.json")]
     files = sum(one["read"] + one["refused"] + len(one["problems"]) for one in read)
-    broken, lost = sum(bool(one["problem"]) for one in faults), sum(one["lost"] for one in faults)
     tried, _, caught, plain, _ = mutation_tables.counted(mutation_tables.tried(), mutation.answers())
     outside = ", ".join(f"{share:.1%}" for share in sorted(set(covered) - set(inside)))
     return [
         *head_of(["promise", "how it was tried", "what was found"]),
         line_of(["a 95% interval holds its target in 90% to 99% of cases", f"{len(covered)} simulated coverages",
                  f"{len(inside)} hold, from {min(inside):.1%} on; the others: {outside}"]),
-        line_of(["no fault loses a whole checkpoint or ends without a word", f"{len(faults)} faults in real commands",
-                 f"**{broken}** broken rules, **{lost}** lost checkpoints"]),
+        line_of(["no fault takes what was saved or ends without a word; what goes on comes to the same bits",
+                 f"{found['faults']:,} faults of {found['kinds']} kinds in {found['states']} states of commands",
+                 f"**{found['broken']}** broken rules, **{found['lost']}** losses; "
+                 f"slowest recovery {found['slowest']:.1f} s ({found['slowest_cell']})"]),
         line_of(["a damaged file is read or refused in words", f"{files:,} damaged files, {len(read)} readers",
                  f"**{sum(len(one['problems']) for one in read)}** broken rules"]),
         line_of(["a small mistake in the code is noticed by a default test", f"{tried:,} planted, of which {plain} "

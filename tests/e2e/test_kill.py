@@ -45,7 +45,7 @@ def train_until_killed(folder: Path, moment: float) -> None:
 def test_kills_at_random_moments(kills: int, seed: int, tmp_path: Path) -> None:
     folder, rng, steps = tmp_path / "run", random.Random(seed), [0]
     for _ in range(kills):
-        train_until_killed(folder, rng.uniform(0.0, 0.6))
+        train_until_killed(folder, rng.uniform(0.0, 1.2))
         found, _ = newest_checkpoint(folder / "checkpoints")
         steps.append(found.step if found else 0)
     assert steps == sorted(steps), "a checkpoint that was whole has been lost"

@@ -410,11 +410,11 @@ class Slow(Service):
 
     def __init__(self, run: Run, batch: int) -> None:
         super().__init__(run, batch=batch)
-        self.gate, self.sizes = threading.Event(), list[int]()
+        self.gate, self.computed = threading.Event(), list[int]()
 
     def compute(self, parts: Any) -> list[np.ndarray]:
         self.gate.wait(20)
-        self.sizes.append(sum(len(part) for part in parts))
+        self.computed.append(sum(len(part) for part in parts))
         return super().compute(parts)
 
 
@@ -436,8 +436,8 @@ def test_a_full_queue_refuses_and_recovers() -> None:
 
     asyncio.run(scenario())
     assert batcher.waiting == 0
-    assert sum(slow.sizes) == 16
-    assert max(slow.sizes) <= 4
+    assert sum(slow.computed) == 16
+    assert max(slow.computed) <= 4
     batcher.close()
 
 

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 SCRIPTS = (
     "averages", "coverage", "faults", "fuzz", "hostile", "ladder", "mutation_tables", "quality", "remedies",
-    "results_2015", "results_2018", "results_2020", "results_gan", "results_series", "scaling", "serving", "speed",
-    "studio", "threads",
+    "results_2015", "results_2018", "results_2020", "results_gan", "results_series", "scaling", "server_faults",
+    "server_schema", "serving", "soak", "speed", "studio", "threads",
 )  # fmt: skip
 
 

@@ -21,13 +21,14 @@ from saddlepoint.cli.experiments import add_experiments
 from saddlepoint.cli.explore import add_exploration
 from saddlepoint.cli.families import add_families, family_options
 from saddlepoint.cli.imports import add_importing
-from saddlepoint.cli.options import INTERRUPTED, complain, is_silent, tell
+from saddlepoint.cli.options import INTERRUPTED, complain, is_silent, say_aside, tell
 from saddlepoint.cli.runs import add_runs
 from saddlepoint.cli.sample import add_sampling
 from saddlepoint.cli.ship import add_shipping
 from saddlepoint.cli.sweep import add_sweeping
 from saddlepoint.cli.train import add_training
 from saddlepoint.core.errors import ConfigError, SaddlepointError
+from saddlepoint.core.logs import warned
 from saddlepoint.core.version import __version__
 from saddlepoint.data.plan import OpenQuestion
 
@@ -83,7 +84,8 @@ def main() -> None:
             # Names of files need not be text.
             stream.reconfigure(errors="backslashreplace")
     try:
-        with waiting.began(quiet=is_silent() or bool({"-q", "--quiet"} & set(sys.argv[1:]))):
+        quiet = is_silent() or bool({"-q", "--quiet"} & set(sys.argv[1:]))
+        with waiting.began(quiet=quiet), warned(lambda line: say_aside(f"warning: {line}")):
             code = app(gather(import_own(sys.argv[1:]), app), standalone_mode=False)
         family_options(sys.argv[1:])
     except OpenQuestion as question:
@@ -99,7 +101,8 @@ def main() -> None:
     except OSError as error:
         code = complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (MemoryError, RuntimeError, ImportError) as error:
-        words = ("out of memory", "allocate memory", "tried to allocate", "failed to map segment")
+        # A thread that cannot begin lacks memory for its stack.
+        words = ("out of memory", "allocate memory", "tried to allocate", "failed to map segment", "start new thread")
         unbuilt = str(error) == "could not create a primitive"  # oneDNN, without memory for its code
         if not (isinstance(error, MemoryError) or unbuilt or any(word in str(error) for word in words)):
             raise

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from saddlepoint.core.durable import flush, make_folder, move_into_place
+
 MOST = 16 * 1024**2
 """Bytes of a JSON file that is read: descriptions are a hundredth of it."""
 
@@ -38,6 +40,8 @@ def hidden_beside(path: Path, suffix: str = "") -> Path:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part: temporary file, fsync, rename.
 
+    Once this returns, the new content outlasts a loss of power.
+
     Args:
         path: of the file; its folder must be there.
         content: text, which is written as UTF-8, or bytes.
@@ -49,6 +53,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        flush(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -67,7 +72,7 @@ def written(path: Path) -> Iterator[Path]:
     temporary = hidden_beside(path, path.suffix if len(path.suffix) < _LONGEST_SUFFIX else "")
     try:
         yield temporary
-        os.replace(temporary, path)
+        move_into_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -189,7 +194,7 @@ def own_folder(path: Path) -> Path:
             "it is a link to another place, and what is written here stays here; make it a folder",
             str(path),
         )
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     return path
 
 

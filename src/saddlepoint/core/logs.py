@@ -11,7 +11,9 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 from saddlepoint.core.progress import Say
@@ -45,6 +47,34 @@ class Telling:
 def log(level: int, line: str, stacklevel: int = 2) -> None:
     """Let the log have a line."""
     LOGGER.log(level, "%s", for_terminal(line), stacklevel=stacklevel)
+
+
+_WARNED: ContextVar[Say | None] = ContextVar("warned", default=None)
+
+
+@contextmanager
+def warned(hear: Say) -> Iterator[None]:
+    """Let ``hear`` have what functions in the block must tell and nobody gave them a way to; each line once."""
+    told = set[str]()
+
+    def once(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            hear(line)
+
+    token = _WARNED.set(once)
+    try:
+        yield
+    finally:
+        _WARNED.reset(token)
+
+
+def warn(line: str) -> None:
+    """Tell what must be seen: the log at WARNING, and who listens by `warned`."""
+    log(logging.WARNING, line, stacklevel=3)
+    hear = _WARNED.get()
+    if hear is not None:
+        hear(line)
 
 
 def logged(function: Callable[P, R]) -> Callable[P, R]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.cache import cache_dir
+from saddlepoint.core.durable import flush, flush_tree, make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.types import Modality
@@ -68,7 +68,7 @@ def number(path: Path, make: Callable[[], int]) -> int:
     except (OSError, ValueError):
         made = make()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, str(made))
     except OSError as error:
         raise unwritable(error) from error
@@ -82,7 +82,7 @@ def workspace(entry: Path) -> Path:
         DataError: if the cache cannot be written.
     """
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(entry.parent)
         _sweep(entry.parent)
         # Not by mkdtemp, whose folders only their owner may read: a cache may be shared.
         place = entry.parent / f".build-{os.getpid()}-{uuid.uuid4().hex}"
@@ -186,11 +186,10 @@ def publish(
 def _finish(work: Path, entry: Path, meta: str) -> None:
     """Put the description beside the arrays, and all of it in the entry's place once the disk has it."""
     try:
-        for path in work.iterdir():
-            _sync(path)
-        _write_text(work / "meta.json", meta)
-        _sync(work)
+        (work / "meta.json").write_text(meta, encoding="utf-8")
+        flush_tree(work)
         _take_place(work, entry)
+        flush(entry.parent)
     except OSError as error:
         raise unwritable(error) from error
 
@@ -251,23 +250,6 @@ def _take_place(work: Path, entry: Path) -> None:
         if read(entry, entry.name) is None:
             raise
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and sys.platform == "win32":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sweep(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import give_usual_mode, write_atomically
 from saddlepoint.data import cache
@@ -301,13 +302,13 @@ def _written(path: Path, write: Callable[[Path], object]) -> None:
     if path.is_file():
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, part = tempfile.mkstemp(prefix=".build-", dir=path.parent)
         os.close(handle)
         try:
             write(Path(part))
             give_usual_mode(Path(part))
-            os.replace(part, path)
+            move_into_place(Path(part), path)
         finally:
             Path(part).unlink(missing_ok=True)
     except OSError as error:

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
+from saddlepoint.core.durable import flush
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.engine.profiles import Profiles
 from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.storage.averages import thin_averages, write_average
-from saddlepoint.engine.storage.checkpoint import Checkpoint, flush, list_checkpoints, step_of, write_checkpoint
+from saddlepoint.engine.storage.checkpoint import Checkpoint, list_checkpoints, step_of, write_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 
@@ -68,8 +67,8 @@ class RunWriter:
                 raise OSError(errno.ENOSPC, "the disk is nearly full, and checkpoints need what is left")
             self.unflushed.append(write_average(self.folder.averages, state.step, moment))
             self._thin(state.profiles, state.step)
-        except (OSError, SafetensorError) as error:
-            why = getattr(error, "strerror", None) or error
+        except OSError as error:
+            why = error.strerror or error
             self.observer.warn(f"the averages of step {state.step} could not be kept ({why}); training goes on")
 
     def _thin(self, profiles: Profiles, step: int) -> None:
@@ -99,7 +98,11 @@ class RunWriter:
             self.observer.warn(f"{error}; training goes on and tries again")
 
     def _write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, after the averages that belong to it have reached the disk."""
+        """Write a checkpoint, after the log and the averages that belong to it have reached the disk."""
+        self.folder.flush_log()
+        if self.unflushed:
+            with contextlib.suppress(OSError):
+                flush(self.folder.averages)
         while self.unflushed:
             with contextlib.suppress(OSError):  # thinned since; or not to be had, which is no reason to stop
                 flush(self.unflushed[-1])

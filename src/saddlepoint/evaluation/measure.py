@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
@@ -233,7 +234,7 @@ def _controls(protocol: Protocol, task: Task, name: str) -> list[Row]:
         bench.say(f"the kept control rows in {path} cannot be read: measuring them again")
     rows = _measure_controls(protocol, task)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
     except OSError as error:
         bench.say(f"the control rows could not be kept in {path.parent} ({error.strerror}); the figures stand")

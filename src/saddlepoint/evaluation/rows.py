@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import parse_json, read_regular, write_atomically
 
@@ -246,7 +247,7 @@ class Report:
         path = Path(path)
         earlier = read_regular(path, MOST_FIGURES) if path.exists() else b""
         lines = [json.dumps(dataclasses.asdict(result), sort_keys=True) for result in self.results]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, earlier + "".join(line + "\n" for line in lines).encode())
 
 

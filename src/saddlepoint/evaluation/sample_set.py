@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.files import write_atomically
 from saddlepoint.evaluation.rows import Role
 from saddlepoint.metrics.extractors import Derived, Extractor, Features
@@ -105,5 +106,5 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, buffer.getvalue())

@@ -3,10 +3,10 @@ answers to many small questions."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.files import hidden_beside
 from saddlepoint.core.logs import logged
@@ -69,12 +69,12 @@ def export_run(
     if final.is_symlink():
         raise ConfigError(f"'{final}' is a link to another place; remove it, or choose another place with --out")
     temporary = hidden_beside(final)
-    temporary.mkdir(parents=True)
+    make_folder(temporary)
     try:
         formats.WRITERS[kind](run, temporary, choices)
         if final.exists():
             shutil.rmtree(final)
-        os.replace(temporary, final)
+        move_into_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final

@@ -2,11 +2,14 @@
 
 Everything random is drawn for each row from (seed, row), before rows of different requests are put together; a batch
 has always the same number of rows, filled up with copies of the last. So a picture is the same bit for bit in whatever
-company it is computed: matrix products of another size may add in another order.
+company it is computed: matrix products of another size may add in another order. Smaller batches are computed only in
+sizes that gave the same bits when they were tried (`Service.try_sizes`).
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,9 @@ from saddlepoint.run.generator import check_truncation
 from saddlepoint.run.run import Run
 
 BACKENDS = ("torch", "onnx")
+
+_LONG = 0.1
+"""Seconds of a batch from which on little is tried."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,10 @@ class Service:
         batch: rows that are computed at once.
         say: hears what takes time.
 
+    Attributes:
+        sizes: numbers of rows that batches are filled up to, in rising order.
+        seconds: that a whole batch takes; infinite until it was tried.
+
     Raises:
         ConfigError: on an unknown backend, or if the run cannot be exported.
     """
@@ -69,9 +79,12 @@ class Service:
         if backend not in BACKENDS or batch < 1:
             raise ConfigError(f"backend '{backend}' with batches of {batch}: choose torch or onnx, and at least 1")
         self.run, self.batch, self.backend = run, batch, backend
+        self.sizes: tuple[int, ...] = (batch,)
+        self.seconds = math.inf
         # Passes are recorded on the CPU; what they hold moves with the family.
         device = run.device
         self.graphs = {graph.name: graph for graph in graphs_of(run.family.to("cpu"))}
+        self._drawn = [of for of in self.graphs["model"].inputs if of.drawn]
         if backend == "torch":
             run.family.to(device)
         self._call: Backend = _Torch(run, self.graphs) if backend == "torch" else _onnx(run, say)
@@ -97,16 +110,19 @@ class Service:
         else:
             labels = self.run.labels(n, seed=seed, label=label)
         ended = np.isnan(inputs).any(2) if inputs.ndim == 3 else None
-        tensors = {"inputs": np.nan_to_num(inputs).astype(np.float32)}
+        if ended is None or not ended.any():
+            ended = None
+        else:
+            inputs = np.nan_to_num(inputs)
+        tensors = {"inputs": inputs.astype(np.float32, copy=False)}
         if labels is not None:
             tensors["labels"] = labels.numpy()
         if "mapping" in self.graphs:
             tensors["truncation"] = np.full(n, truncation, dtype=np.float32)
-        drawn = [of for of in self.graphs["model"].inputs if of.drawn]
-        if drawn:
-            each = [_noise(drawn, seed, row) for row in range(n)]
-            tensors |= {of.name: np.stack([row[of.name] for row in each]) for of in drawn}
-        return Rows(tensors, ended if ended is not None and ended.any() else None)
+        if self._drawn:
+            each = [_noise(self._drawn, seed, row) for row in range(n)]
+            tensors |= {of.name: np.stack([row[of.name] for row in each]) for of in self._drawn}
+        return Rows(tensors, ended)
 
     def between(self, seeds: Sequence[int], steps: int, label: int | str | None = None) -> Rows:
         """Return what makes ``steps`` samples along straight lines through the latent points of seeds.
@@ -128,8 +144,7 @@ class Service:
     def compute(self, parts: Sequence[Rows]) -> list[np.ndarray]:
         """Return the samples of each part; together they have at most `batch` rows."""
         sizes = [len(part) for part in parts]
-        missing = self.batch - sum(sizes)
-        assert missing >= 0
+        missing = min(size for size in self.sizes if size >= sum(sizes)) - sum(sizes)
         tensors = {}
         for name in parts[0].tensors:
             columns = [part.tensors[name] for part in parts]
@@ -142,12 +157,49 @@ class Service:
                 made[part.ended] = np.nan
         return found
 
+    def try_sizes(self) -> None:
+        """Find out how long a whole batch takes, and which smaller sizes give each row the same bits.
+
+        The order in which a product is added up depends on its shape and not on its numbers; another order shows in
+        the last bits of some of the thousands of numbers that are compared. A size is taken if none of them differs.
+        """
+        rows = self._trial()
+        wanted, self.seconds = self._timed(rows)
+        if self.seconds < _LONG:
+            self.seconds = min(self._timed(rows)[1] for _ in range(3))
+        sizes = (1, 2, 4, 8, 16) if self.seconds < _LONG else (1, 8)
+        found = [size for size in sizes if size < self.batch and self._same(rows, wanted, size)]
+        self.sizes = (*found, self.batch)
+
+    def _trial(self) -> Rows:
+        """Return a whole batch of rows."""
+        family = self.run.family
+        if family.tags.input != "image":
+            return self.rows(self.batch)
+        shape = (self.batch, *family.data.shape)
+        images = torch.rand(shape, generator=stream("cpu", "trial")) * 2 - 1
+        return self.rows_of(images.numpy(), label=family.data.classes[0] if family.classes else None)
+
+    def _timed(self, rows: Rows) -> tuple[np.ndarray, float]:
+        start = time.perf_counter()
+        found = self._samples(dict(rows.tensors))
+        return found, time.perf_counter() - start
+
+    def _same(self, rows: Rows, wanted: np.ndarray, size: int) -> bool:
+        """Whether rows from all over a batch have the same bits in one of another size."""
+        tries = 8 if self.seconds < _LONG else 2
+        for start in sorted({int(place) for place in np.linspace(0, self.batch - size, tries)}):
+            found, there = self._samples(dict(part(rows, start, start + size).tensors)), wanted[start : start + size]
+            if found.tobytes() != there.tobytes():
+                return False
+        return True
+
     def _samples(self, tensors: dict[str, np.ndarray]) -> np.ndarray:
         placed = dict(tensors)
-        for of in self.graphs["model"].inputs:
-            if of.drawn and None in of.shape:
+        for of in self._drawn:
+            if None in of.shape:
                 placed[of.name] = np.moveaxis(placed[of.name], 0, of.shape.index(None))
-            elif of.drawn:
+            else:
                 placed[of.name] = placed[of.name][0]
         if "mapping" in self.graphs:
             placed["styles"] = self._call("mapping", placed)

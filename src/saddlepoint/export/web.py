@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.core.cache import cache_dir
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
@@ -82,7 +83,7 @@ def runtime(say: Say) -> tuple[bytes, bytes]:
             "SADDLEPOINT_DATA_DIR, and try again"
         )
     if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(kept.parent)
         write_atomically(kept, content)
     with tempfile.TemporaryFile() as file:
         file.write(content)

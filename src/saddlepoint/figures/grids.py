@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import written
 from saddlepoint.core.types import to_bytes, to_uint16
 from saddlepoint.data.dataset import bytes_of
-from saddlepoint.data.images.write import deep_png
+from saddlepoint.data.images.write import png
 from saddlepoint.figures.captions import STRIP, captioned, headed, titled, written_over
 from saddlepoint.figures.plots import scatter
 from saddlepoint.metrics.distances import Rows, nearest
@@ -189,7 +190,7 @@ def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:
     if depth == 8:
         return encoded(single(sample))
     check_images(to_uint8(sample[None]))
-    return deep_png(to_uint16(sample).numpy())
+    return png(to_uint16(sample).numpy())
 
 
 def encoded(picture: Image.Image) -> bytes:
@@ -284,7 +285,7 @@ def save_arrays(
     x = samples.detach().cpu().float().numpy() if isinstance(samples, Tensor) else samples
     if x.ndim == 4 and x.dtype != np.uint8:
         x = x if whole and np.isfinite(x).all() else to_uint8(x)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     told: dict[str, Any] = {} if labels is None else {"labels": labels.numpy()}
     arrays: dict[str, Any] = {**told, **beside}
     with written(path) as place, place.open("wb") as file:

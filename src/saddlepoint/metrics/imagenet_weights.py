@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from saddlepoint.core.cache import cache_dir
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
@@ -62,7 +63,7 @@ def published_weights(say: Say | None = None, *, download: bool = True) -> dict[
             f"downloaded that was not asked for (HF_HUB_OFFLINE); {remedy()}"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, save(tensors))
     except OSError as error:
         if say is not None:

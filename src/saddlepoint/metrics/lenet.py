@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, DataError, TrainingError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
@@ -246,7 +247,7 @@ def save_classifier(path: Path, classifier: Classifier, facts: Mapping[str, Any]
     # One entry only: safetensors writes several in an order that changes from run to run.
     data = save(tensors, {"saddlepoint": json.dumps(about, sort_keys=True)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, data)
     except OSError as error:
         raise DataError(f"the classifier cannot be written to {path} ({error.strerror or error})") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, SaddlepointError
 from saddlepoint.core.files import read_json, write_atomically
 from saddlepoint.core.logs import logged
@@ -294,7 +295,7 @@ def _kept(path: Path) -> Mapping[str, float] | None:
 def _keep(path: Path, found: Mapping[str, float]) -> None:
     """Keep p-values; a cache that cannot be written costs time, not the table."""
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, json.dumps(found))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
+from saddlepoint.core.files import hidden_beside, write_atomically
+from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.family import Family
 from saddlepoint.run import weights
 
@@ -52,16 +52,16 @@ def write_derived(
     """
     refuse_present(final)
     temporary = hidden_beside(final)
-    temporary.mkdir(parents=True)
+    make_folder(temporary)
     try:
-        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in family.state_dict().items()}
-        save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
-        give_usual_mode(temporary / weights.FILE)
+        tensors = {key: value.clone() for key, value in family.state_dict().items()}  # some share their memory
+        save_tensors(tensors, temporary / weights.FILE, {"format": "pt"})
         RunFolder(temporary).write_log(log)
         write_atomically(temporary / "status.json", json.dumps({"state": "finished", **status}, indent=1) + "\n")
         beside(temporary)
-        export = {"format": weights.FORMAT, "step": step, "run": origin}
+        digest = sha256_of(temporary / weights.FILE)
+        export = {"format": weights.FORMAT, "step": step, "run": origin, "sha256": digest}
         RunFolder(temporary).write_config({**config, "export": export})
-        os.replace(temporary, final)
+        move_into_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from saddlepoint.family.translation import target_of
 
 _CHUNK = 250
 """Rows that share a stream of random numbers."""
+
+_FEW = 16
+"""Rows that are drawn instead of a chunk where they are its first: PyTorch makes normal numbers 16 at a time."""
 
 
 def _chunks(n: int) -> range:
@@ -42,10 +46,21 @@ class Generator:
 
         They are latent vectors, or training images where the generator transforms images.
         """
+        if n <= _FEW:
+            return self.family.sample_inputs(self._few, runtime.stream("cpu", "sample", seed, 0))[:n]
         drawn = [
             self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, chunk)) for chunk in _chunks(n)
         ]
         return torch.cat(drawn)[:n]
+
+    @cached_property
+    def _few(self) -> int:
+        """How many inputs are to be drawn for a few: as few, if they are the first of a chunk, as of most families."""
+        for seed in range(3):
+            few, all_ = (self.family.sample_inputs(n, runtime.stream("cpu", "few", seed)) for n in (_FEW, _CHUNK))
+            if not torch.equal(few, all_[:_FEW]):
+                return _CHUNK
+        return _FEW
 
     def labels(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Tensor | None:
         """Return the labels of ``n`` samples, int64, (n,) or as `target` gives them; None if unconditional.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from saddlepoint.core.durable import flush
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.files import hidden_beside, write_atomically
 from saddlepoint.engine.storage.folder import RunFolder
@@ -99,6 +100,7 @@ def rename_run(root: str | Path, name: str, new: str) -> Path:
     if final.exists():
         raise ConfigError(f"'{final}' is there already; choose another name")
     os.rename(path, final)
+    flush(final.parent)
     return final
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import open_regular, read_end, read_json, write_atomically
 from saddlepoint.engine.storage.folder import LOCK, MEASURING, RunFolder
@@ -76,7 +77,7 @@ def _launch(arguments: Sequence[str], folder: Path) -> int:
     if (ending := _CHILDREN.pop(folder.resolve(), None)) is not None:
         ending.wait()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for said in {"--report", "--no-report"} & set(arguments):
             write_atomically(folder / _CHOICE, json.dumps({"report": said == "--report"}) + "\n")
         with open_regular(folder / OUTPUT, "ab") as output:

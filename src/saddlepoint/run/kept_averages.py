@@ -37,6 +37,8 @@ class KeptAverages:
         if checkpoint is None:
             detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
             raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+        for problem in problems.values():
+            say(f"{problem}; step {checkpoint.step:,} is used instead")
         try:
             self.batch_size, wanted = int(config["options"]["batch_size"]), config["settings"].get("averages", "off")
             newest = checkpoint.tensors.get("profiles")

@@ -20,13 +20,14 @@ from torch.overrides import TorchFunctionMode
 
 from saddlepoint.core.config import from_json
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.logs import warn
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.data.inputs import look_of
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of, way_out
-from saddlepoint.engine.storage.checkpoint import newest_checkpoint, numbers_of
+from saddlepoint.engine.storage.checkpoint import newest_checkpoint, numbers_of, sha256_of
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import find_run
@@ -121,7 +122,11 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Ten
         raise CheckpointError(f"'{folder}/config.json' describes no export of format {FORMAT}; export the run again")
     try:
         # In a cache of downloads, files are links.
-        return load_tensors(folder / FILE, follow=True), step
+        tensors = load_tensors(folder / FILE, follow=True)
+        # Exports of older versions have no checksum.
+        if "sha256" in about and sha256_of(folder / FILE, follow=True) != about["sha256"]:
+            raise ValueError("its checksum does not match")
+        return tensors, step
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}/{FILE}' is damaged ({error}); export the run again") from error
 
@@ -169,6 +174,8 @@ def _tensors(
     if checkpoint is None:
         detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+    for problem in problems.values():
+        warn(f"{problem}; step {checkpoint.step:,} is used instead")
     return checkpoint.tensors["model"], checkpoint.tensors.get("averages", {}), checkpoint.step
 
 

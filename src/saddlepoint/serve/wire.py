@@ -7,12 +7,14 @@ the parser below (h11 or httptools) sees whole heads only, one request at a time
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from saddlepoint.serve.address import peer_of
+from saddlepoint.serve.exchange import EXCHANGE, Exchange, Joined
 
 __all__ = ["CONNECTIONS", "Crowd", "Wire", "bounded", "most_connections"]
 
@@ -24,6 +26,9 @@ _LENGTH = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\n]*(?=\r\n)", re.IGNORECASE)
 _LINGER = 2.0
 """Seconds for which a refused client is still listened to, so that it reads the refusal and no reset."""
+
+_LAST = 0.25
+"""Seconds for which connections without a request are still listened to when the server is stopped."""
 
 
 @dataclass(frozen=True)
@@ -62,34 +67,19 @@ def most_connections() -> int:
     return CONNECTIONS if files == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, files // 2))
 
 
-def peer_of(address: tuple[str, int] | None) -> str:
-    """Return whose connection it is: an address, of version 6 the network of 64 bits that one household has.
-
-    >>> peer_of(("10.0.0.7", 5)), peer_of(("2001:db8::1:2", 5)), peer_of(None)
-    ('10.0.0.7', '2001:db8::', '')
-    """
-    if address is None:
-        return ""
-    try:
-        parsed = ipaddress.ip_address(address[0])
-    except ValueError:
-        return address[0]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
-
-
 class Crowd:
     """Connections that wait for their clients to send; where there are too many, who has waited longest has to go.
 
     Closing the oldest rather than refusing the newest keeps the door open for a client whose address others use to
     hold connections: it sends its head at once and leaves the crowd.
+
+    Attributes:
+        ending: whether the server is being stopped: each connection ends with its next answer.
     """
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self.ending = False
         self._all: dict[Any, str] = {}
         self._of: dict[str, dict[Any, None]] = {}
 
@@ -120,7 +110,7 @@ class Crowd:
         one.transport.close()
 
 
-def bounded(wire: Wire | None = None, base: type[asyncio.Protocol] = AutoHTTPProtocol) -> type[asyncio.Protocol]:
+def bounded(wire: Wire | None = None, base: type[asyncio.Protocol] = AutoHTTPProtocol) -> Any:
     """Return uvicorn's protocol with limits, for ``uvicorn.Config(http=...)``.
 
     Args:
@@ -147,14 +137,19 @@ class _Bounded:
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
         self.held, self.seen, self.left = bytearray(), 0, 0
-        self.refused = self.upgraded = self.over = self.blank = False
+        self.refused = self.upgraded = self.over = self.blank = self.ending = False
+        self.exchange: Exchange | None = None
+        self.joined: Joined | None = None
         self.waiting: asyncio.TimerHandle | None = None
         self.reading: asyncio.TimerHandle | None = None
         self.bringing: asyncio.TimerHandle | None = None
         self.since, self.full, self.read, self.answered = 0.0, 0, 0, None
         super().connection_made(transport)  # type: ignore[misc]
         transport.set_write_buffer_limits(64 * 1024)
-        self.peer = peer_of(transport.get_extra_info("peername"))
+        if (address := transport.get_extra_info("peername")) is None:
+            # Reset before it was looked at: nobody's share of rows and memory would count what it has sent.
+            transport.abort()
+        self.peer = peer_of(address)
         self._wait()
         self.crowd.make_room(len(self.connections))
         if len(self.connections) > self.wire.connections + self.wire.waiting:
@@ -169,6 +164,8 @@ class _Bounded:
         self._stop_reading()
         self._stop_bringing()
         super().connection_lost(exc)  # type: ignore[misc]
+        if self.exchange is not None:
+            self.exchange.leave()
 
     def data_received(self, data: bytes) -> None:
         """Gather heads; pass whole ones on, and bodies."""
@@ -189,6 +186,8 @@ class _Bounded:
                 self.left -= len(part)
                 super().data_received(part)  # type: ignore[misc]
                 if not self.left:
+                    if self.exchange is not None:
+                        self.exchange.whole = True
                     self._stop_bringing()
                     if self.at_work:
                         self.crowd.leave(self)
@@ -239,8 +238,18 @@ class _Bounded:
         before = self.cycle
         super().data_received(head)  # type: ignore[misc]
         if self.cycle is not before and not self.upgraded:
+            # The task that answers was made, and begins in the loop's next turn.
+            self.exchange = Exchange()
+            self.cycle.scope["extensions"] = {EXCHANGE: self.exchange}
+            if self.joined is None:
+                self.joined = Joined(self.transport, self.loop)
+            self.joined.begins, self.cycle.transport = True, self.joined
+            if self.ending or self.crowd.ending:
+                self.cycle.keep_alive = False
+                self.cycle.scope["headers"].append((b"connection", b"close"))  # h11 says what the client said
             sent = dict(self.cycle.scope["headers"]) if _LENGTH.search(head) else {}
             self.left = int(sent.get(b"content-length", b"0"))
+            self.exchange.whole = not self.left
             self._stop_waiting(leave=not self.left)
             if self.left and self.wire.upload:
                 self._watch_body(self.left)
@@ -262,9 +271,31 @@ class _Bounded:
         self._stop_waiting()
         super().handle_websocket_upgrade(*arguments)  # type: ignore[misc]
 
+    def shutdown(self) -> None:
+        """Close when what is at work is answered; where nothing is, when nothing more comes for a moment.
+
+        A request that is on its way would else meet a closed door, and its client not know whether it was heard.
+        """
+        self.ending = True
+        if not self.at_work:
+            self._end_soon()
+        elif not self.cycle.response_started:  # else its head has not said that the connection ends
+            super().shutdown()  # type: ignore[misc]
+
+    def _end_soon(self) -> None:
+        # Twice: after a long turn of the loop timers come before what has arrived.
+        self.loop.call_later(_LAST, lambda: self.loop.call_later(0.01, self._end))
+
+    def _end(self) -> None:
+        if not (self.over or self.at_work):
+            self.transport.close()
+
     def on_response_complete(self) -> None:
         """Wait for the next head, which may be here already."""
         super().on_response_complete()  # type: ignore[misc]
+        self.exchange = None
+        if self.ending:
+            self._end_soon()
         if not self.over and self.waiting is None:
             self._wait()
             self.loop.call_soon(self._pass_on)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.cells import harmless
 from saddlepoint.data.images.depth import TOP
@@ -183,7 +184,7 @@ def write_pairs(path: str | Path, pairs: Sequence[Pair], origins: Sequence[str])
     if path.suffix.lower() != ".csv":
         raise DataError(f"the list of duplicates is '{path}', but it must end in .csv")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["first", "second", "kind"])

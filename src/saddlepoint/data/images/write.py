@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from saddlepoint.core.durable import flush_tree, make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.files import hidden_beside
 
 KINDS = ("png", "webp", "jpg")
 """Formats; png and webp keep every value, jpg (quality 95) does not."""
@@ -21,6 +25,8 @@ def write_images(
     stems: Sequence[str] | None = None,
 ) -> Path:  # fmt: skip
     """Write images into a new or empty folder: ``000000.png`` and so on, and ``metadata.jsonl`` with their labels.
+
+    A new folder is there whole, or not at all.
 
     Args:
         folder: where; nothing in it is written over.
@@ -36,8 +42,6 @@ def write_images(
     Raises:
         ConfigError: on another kind, 16 bits in a kind that holds 8, opacity in JPEG, or a folder that holds something.
     """
-    from PIL import Image
-
     if kind not in KINDS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, KINDS)}")
     if x.dtype == np.uint16 and kind != "png":
@@ -46,14 +50,34 @@ def write_images(
         raise ConfigError("format is 'jpg', which holds no opacity, but these images have some; choose png or webp")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():  # it may be a mount or a link, which nothing can take the place of
+        _fill(folder, x, kind, labels, classes, stems)
+        flush_tree(folder)
+        return folder
+    temporary = hidden_beside(folder)
+    make_folder(temporary)
+    try:
+        _fill(temporary, x, kind, labels, classes, stems)
+        move_into_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _fill(
+    folder: Path, x: np.ndarray, kind: str, labels: np.ndarray | None, classes: Sequence[str],
+    stems: Sequence[str] | None,
+) -> None:  # fmt: skip
+    """Write images and their table into a folder."""
+    from PIL import Image
+
     digits = max(6, len(str(len(x) - 1)))
     stems = [f"{row:0{digits}d}" for row in range(len(x))] if stems is None else stems
     names = [f"{stem}.{kind}" for stem in stems]
     exact = {"quality": 95} if kind == "jpg" else {"lossless": True}
     for name, image in zip(names, x, strict=True):
         if image.dtype == np.uint16:
-            (folder / name).write_bytes(deep_png(image))
+            (folder / name).write_bytes(png(image))
             continue
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         Image.fromarray(np.ascontiguousarray(pixels)).save(folder / name, **exact)
@@ -61,18 +85,37 @@ def write_images(
         rows = [{"file_name": name, **_told(label, classes)} for name, label in zip(names, labels, strict=True)]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "metadata.jsonl").write_text(text, encoding="utf-8")
-    return folder
 
 
-def deep_png(pixels: np.ndarray) -> bytes:
-    """Return pixels (channel, height, width) of 16 bits as a PNG file, which Pillow writes of grey ones only."""
+def png(pixels: np.ndarray, level: int = 6) -> bytes:
+    """Return pixels (channel, height, width) as a PNG file: 8 bits, or 16, which Pillow writes of grey ones only.
+
+    Of small pictures it takes a tenth of Pillow's time. Rows are not filtered: large photographs become smaller there.
+
+    Args:
+        pixels: uint8 or uint16, of 1, 3 or 4 channels.
+        level: of zlib, 0 to 9.
+    """
     channels, height, width = pixels.shape
-    rows = pixels.transpose(1, 2, 0).astype(">u2").reshape(height, width * channels).view(np.uint8)
-    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
-    head = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
-    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    depth = pixels.itemsize
+    rows = pixels.transpose(1, 2, 0).astype(f">u{depth}").reshape(height, width * channels).view(np.uint8)
+    raw = np.zeros((height, 1 + rows.shape[1]), np.uint8)  # each row begins with its filter: 0, none
+    raw[:, 1:] = rows
+    return _head(channels, height, width, depth) + _chunk(b"IDAT", zlib.compress(raw.tobytes(), level)) + _END
+
+
+@lru_cache(64)
+def _head(channels: int, height: int, width: int, depth: int) -> bytes:
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    facts = struct.pack(">IIBBBBB", width, height, 8 * depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", facts)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+_END = _chunk(b"IEND", b"")
 
 
 def _told(label: np.ndarray, classes: Sequence[str]) -> dict[str, str | list[str]]:

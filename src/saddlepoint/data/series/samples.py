@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import written
 from saddlepoint.data.cells import harmless
@@ -54,7 +55,7 @@ def write_samples(
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise ConfigError(f"'{path}' should end in .csv, .parquet or .npz for samples of series")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     times = times_of(layout, x, labels) if times is None else times
     with written(path) as place:
         if kind == "npz":

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
@@ -96,7 +97,7 @@ def table_file(name: str, say: Say) -> Path:
             f"on another machine and put it to {path}"
         ) from error
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, content)
     except OSError as error:
         raise DataError(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint.core.config import override, to_json
+from saddlepoint.core.durable import flush
 from saddlepoint.core.errors import CheckpointError, TrainingError
 from saddlepoint.core.files import read_json, write_atomically
 from saddlepoint.engine.doctor.verdict import CHANGES, Watch, diagnose
@@ -190,7 +191,12 @@ def train_with_remedies(
                 write_remedies(folder)
                 return outcome
         except TrainingError as error:
-            if trainer.settings.remedy != "auto" or newest_checkpoint(folder.healthy)[0] is None:
+            if trainer.settings.remedy != "auto":
+                raise
+            healthy, problems = newest_checkpoint(folder.healthy)
+            if healthy is None:
+                for problem in problems.values():
+                    observer.warn(f"doctor: there is no going back: {problem}")
                 raise
             lost = error
         _intervene(trainer, config, remedies, observer, lost)
@@ -321,6 +327,7 @@ def finish_announced(folder: RunFolder) -> None:
     for path in list_checkpoints(folder.checkpoints):
         if step_of(path) > step:
             shutil.rmtree(path)
+    flush(folder.checkpoints)  # or a loss of power could bring back what was given up, and nothing would announce it
     folder.drop_later(step)
     # Without this event's own line, which an earlier try may have written.
     kept = [line for line in lines if line.get("step", 0) <= step and line.get("number", 0) != number]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 
+from saddlepoint.core.durable import move_into_place
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import read_regular
+from saddlepoint.core.files import hidden_beside, read_regular
 from saddlepoint.engine.storage.folder import RunFolder
 
 FILE = "noise.key"
@@ -42,8 +43,10 @@ def secret_of(folder: RunFolder, begun: bool) -> str:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is damaged ({error}): bring it back, or begin a new run") from error
     found = secrets.token_hex(_BYTES)
+    temporary = hidden_beside(path)
     # Its owner alone may read it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(found + "\n")
+    move_into_place(temporary, path)  # half a secret would be one that nobody can bring back
     return found

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import give_usual_mode, hidden_beside, is_folder_no_link, own_folder
-from saddlepoint.engine.storage.tensors import load_tensors
+from saddlepoint.core.files import hidden_beside, is_folder_no_link, own_folder
+from saddlepoint.engine.storage.tensors import load_tensors, save_tensors
 
 SPACING = 8
 """Updates of the averages between the first moments that are kept."""
@@ -48,15 +47,14 @@ def write_average(folder: Path, step: int, tensors: Mapping[str, Tensor]) -> Pat
     """Write the averages of a step, whole or not at all; `flush` them before a checkpoint rests on them.
 
     Raises:
-        OSError, SafetensorError: if they cannot be written.
+        OSError: if they cannot be written.
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     final = own_folder(folder) / f"step{step:08d}.safetensors"
     temporary = hidden_beside(final)
     try:
-        save_file(held, temporary, metadata={"sha256": _digest(held)})
-        give_usual_mode(temporary)
-        os.replace(temporary, final)
+        save_tensors(held, temporary, {"sha256": _digest(held)})
+        os.replace(temporary, final)  # flushed later, once for all that a checkpoint rests on
     finally:
         temporary.unlink(missing_ok=True)
     return final

@@ -1,8 +1,8 @@
 """Checkpoints: complete, checked, atomic, never executable.
 
 A checkpoint is a folder of safetensors files and one ``state.json`` that holds their SHA-256. It is written
-under a temporary name, flushed to disk, then renamed, so that a folder with its final name is whole unless
-the disk itself damages it, which the checksums notice.
+under a temporary name, flushed to disk with the names in it, then renamed, so that a folder with its final name is
+whole unless the disk itself damages it, which the checksums notice.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
+from saddlepoint.core.durable import move_into_place
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import give_usual_mode, open_regular, own_folder, read_json, write_atomically
-from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header
+from saddlepoint.core.files import open_regular, own_folder, read_json, write_atomically
+from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header, save_tensors
 
 FORMAT = 1
 _FILES, _OPTIONAL = ("model", "averages", "training"), ("profiles",)
@@ -68,20 +68,16 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         digests = {}
         for name, tensors in checkpoint.tensors.items():
             path = temporary / f"{name}.safetensors"
-            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
-            give_usual_mode(path)
+            save_tensors(tensors, path)
             digests[path.name] = sha256_of(path)  # of what the file holds, not of what was to be written
-            flush(path)
         record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}
         write_atomically(temporary / "state.json", json.dumps({**record, "digest": _digest(record)}, indent=1))
         if final.is_symlink():
             final.unlink()
         elif final.exists():
             shutil.rmtree(final)  # the same step written again, after a resume: the old one must not block the rename
-        # From here on it counts. The folder's entry is flushed too: a rename alone may be lost with the power.
-        os.replace(temporary, final)
-        flush(folder)
-    except (OSError, SafetensorError) as error:
+        move_into_place(temporary, final)  # from here on it counts
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(f"the checkpoint of step {checkpoint.step} could not be written: {error}") from error
     for old in list_checkpoints(folder)[keep:]:
@@ -194,19 +190,10 @@ def set_aside(path: Path) -> None:
     os.replace(path, path.with_name(f".damaged-{path.name}-{uuid.uuid4().hex}"))
 
 
-def flush(path: Path) -> None:
-    """Force a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, follow: bool = False) -> str:
     """Return the SHA-256 of a plain file as hexadecimal digits; see `open_regular`."""
     digest = hashlib.sha256()
-    with open_regular(path) as file:
+    with open_regular(path, follow=follow) as file:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()

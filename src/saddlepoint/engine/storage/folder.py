@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from saddlepoint.core.durable import flush, make_folder
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import (
     MOST,
@@ -135,7 +136,7 @@ class RunFolder:
             CheckpointError: if the folder cannot be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_atomically(self.path / "config.json", json.dumps(config, indent=1) + "\n")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
@@ -169,8 +170,8 @@ class RunFolder:
         return lines
 
     def append_log(self, line: Mapping[str, Any]) -> None:
-        """Append one line to the log."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Append one line to the log; it outlasts a loss of power after `flush_log`."""
+        make_folder(self.path)
         with open_regular(self.path / LOG, "ab") as file:  # opened for each line: the log may have been replaced
             end = file.seek(0, os.SEEK_END)
             try:
@@ -181,6 +182,12 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     os.truncate(file.fileno(), end)
                 raise
+
+    def flush_log(self) -> None:
+        """Force the log to the disk; a checkpoint says that all before it has happened."""
+        with contextlib.suppress(OSError):  # there is none yet; or the disk fails, which the checkpoint will tell
+            flush(self.path / LOG)
+            flush(self.path)
 
     def write_log(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replace the whole log."""
@@ -232,7 +239,7 @@ class RunFolder:
         """
         self.refuse_links()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             file = open_regular(self.path / LOCK, "ab")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error

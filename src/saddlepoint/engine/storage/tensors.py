@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from saddlepoint.core.files import open_regular, parse_json
+from saddlepoint.core.files import give_usual_mode, open_regular, parse_json
 from saddlepoint.data.memory import usable_memory
 
 MOST_HEADER = 16 * 1024**2  # bytes of a header, which takes a hundred for a tensor
@@ -55,6 +58,28 @@ def load_tensors(path: Path, follow: bool = False) -> dict[str, Tensor]:
     """Return the tensors of a file whose header agrees with it; arguments and errors as `read_header`."""
     read_header(path, follow)
     return load_file(path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str, str] | None = None) -> None:
+    """Write tensors, from whatever device, into a file with the mode that new files get; `flush` it where it counts.
+
+    Args:
+        tensors: by name.
+        path: of the file.
+        about: texts that its header holds.
+
+    Raises:
+        OSError: if it cannot be written, such as on a full disk.
+    """
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(held, path, metadata=None if about is None else dict(about))
+    except SafetensorError as error:
+        # The library has one error of its own for all that can go wrong, and tells the system's number in words.
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number) if found else str(error), str(path)) from error
+    give_usual_mode(path)
 
 
 def numbers_in(entries: Mapping[str, Entry]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.quoting import for_html
 from saddlepoint.core.templates import render
@@ -81,7 +82,7 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
         The path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     named = f"{report.label} on {short_name(report.results[0].data)}" if report.results else report.label
     training = training or Training(())
     content = render(

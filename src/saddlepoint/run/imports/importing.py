@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from saddlepoint.core.config import to_json
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import CheckpointError, ConfigError
-from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
+from saddlepoint.core.files import hidden_beside, write_atomically
 from saddlepoint.core.logs import logged
 from saddlepoint.core.version import __version__
 from saddlepoint.engine.machine.runtime import AUTO, machine
@@ -24,6 +22,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import runs_folder
+from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.family import Family
 from saddlepoint.run import weights
 from saddlepoint.run.imports import ada, ports
@@ -136,14 +135,15 @@ def _write(place: Path, family: Family, networks: Networks, about: dict[str, Any
     """Write the folder, whole or not at all."""
     temporary = hidden_beside(place)
     try:
-        temporary.mkdir(parents=True)
-        tensors = {name: value.detach().contiguous().clone() for name, value in family.state_dict().items()}
-        save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
-        give_usual_mode(temporary / weights.FILE)
+        make_folder(temporary)
+        tensors = {name: value.clone() for name, value in family.state_dict().items()}  # some share their memory
+        save_tensors(tensors, temporary / weights.FILE, {"format": "pt"})
         status = {"state": "finished", "reason": f"imported from {about['file']}", "nimg": 0}
         write_atomically(temporary / "status.json", json.dumps(status, indent=1) + "\n")
-        RunFolder(temporary).write_config(_config_of(family, networks, about))
-        os.replace(temporary, place)
+        config = _config_of(family, networks, about)
+        config["export"]["sha256"] = sha256_of(temporary / weights.FILE)
+        RunFolder(temporary).write_config(config)
+        move_into_place(temporary, place)
     except OSError as error:
         raise CheckpointError(f"'{place}' cannot be written: {error.strerror or error}") from error
     finally:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.quoting import for_file_name
@@ -63,7 +64,7 @@ def draw_drag(
     code, of_class = start_of(explorer, point, label)
     found, seen = drag(explorer, code, asked, of_class, steps)
     path = out or folder_of(explorer.run) / f"drag-{for_file_name(str(point))}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.suffix in FILMS:
         every = max(1, len(seen) // _MOST_FRAMES)
         shots = [marked(one, asked) for one in [*seen[::every], *[seen[-1]] * 12]]

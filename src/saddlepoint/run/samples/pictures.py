@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.files import snapshots_in, written
 from saddlepoint.core.quoting import for_file_name
@@ -95,7 +96,7 @@ def check_ending(out: Path | None) -> None:
 
 def save(picture: Image.Image, path: Path) -> Path:
     """Write a picture, whose ending says its kind, and return its path; its folder is made if missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with written(path) as place:
         if path.suffix.lower() in (".jpg", ".jpeg"):
             grids.flat(picture).save(place, quality=95)

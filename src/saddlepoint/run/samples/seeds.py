@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.types import to_uint16
 from saddlepoint.data.images.write import KINDS, write_images
@@ -133,7 +134,7 @@ def _series(run: Run, seeds: list[int], request: SampleRequest) -> Path:
     folder = out or _place(run, request.seeds or "", "")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     n = request.n or WINDOWS
     for seed, stem in zip(seeds, _stems(seeds), strict=True):
         run.write(folder / f"{stem}.{kind}", n, seed=seed, label=request.label, start=request.start)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.logs import logged
@@ -305,5 +306,5 @@ def _transparency(opened: Image.Image) -> Image.Image | None:
 
 
 def _write(place: Path, data: bytes) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     write_atomically(place, data)

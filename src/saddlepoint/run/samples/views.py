@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically, written
 from saddlepoint.core.progress import Say
@@ -47,7 +48,7 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     if out is not None and out.suffix not in (".png", *FILMS):
         raise ConfigError(f"'{out}' should end in .png for a picture, or in .gif or .mp4 for a film")
     path = out or folder_of(explorer.run) / f"directions-seed{view.points[0].seed}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.suffix in FILMS:
         # A film has no opacity.
         shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
@@ -151,7 +152,7 @@ def draw_replication(run: Run, n: int = 32, out: Path | None = None) -> Path:
     lines = [part for pair in zip(images.split(columns), made.split(columns), strict=True) for part in pair]
     whole = [line for line in lines if len(line) == columns]
     path = out or folder_of(run) / "replication.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     save(grids.grid(torch.cat(whole), columns, captions=["given", "made"] * (len(whole) // 2)), path)
     return path
 

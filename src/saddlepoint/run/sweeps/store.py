@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saddlepoint.core.durable import flush
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.packages import needed
 from saddlepoint.engine.storage.folder import LOCK, RunFolder
@@ -101,7 +103,9 @@ class Store:
         storages = self._optuna.storages
         if url is not None:
             return storages.RDBStorage(url)
-        return storages.JournalStorage(storages.journal.JournalFileBackend(str(self.folder / JOURNAL)))
+        path = self.folder / JOURNAL
+        _drop_half_a_line(path, storages.journal.JournalFileSymlinkLock(str(path)))
+        return storages.JournalStorage(storages.journal.JournalFileBackend(str(path)))
 
     def begin_with(self, values: Mapping[str, Any]) -> None:
         """Let the first trial be that of given values, where nothing is known yet."""
@@ -203,6 +207,33 @@ class Store:
             )
             for one in self._study.get_trials(deepcopy=False) if SURPLUS not in one.user_attrs
         ]  # fmt: skip
+
+
+def _drop_half_a_line(path: Path, lock: Any) -> None:
+    """Cut off the end of a journal that a loss of power left without its line's end: nobody was told that it is there.
+
+    What is appended to half a line would be one with it, and no worker could read the journal any more.
+
+    Args:
+        path: of the journal; it need not be there.
+        lock: Optuna's own, under which workers append.
+    """
+
+    def torn() -> int | None:
+        """Return where the whole lines end, if something follows them."""
+        content = path.read_bytes() if path.exists() else b""
+        whole = content.rfind(b"\n") + 1
+        return whole if whole < len(content) else None
+
+    if torn() is None:
+        return
+    lock.acquire()
+    try:
+        if (whole := torn()) is not None:  # and not what another worker was writing
+            os.truncate(path, whole)
+            flush(path)
+    finally:
+        lock.release()
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

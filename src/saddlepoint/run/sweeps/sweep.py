@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.core.config import to_json
+from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import CheckpointError, ConfigError
-from saddlepoint.core.files import MOST, read_json, write_atomically
+from saddlepoint.core.files import MOST, read_json, write_atomically, written
 from saddlepoint.core.logs import Telling
 from saddlepoint.core.progress import Say
 from saddlepoint.data import absolute_source
@@ -250,7 +251,7 @@ def _folder(
     if kept is None:
         if taken := [name for name in ("config.json", *OWN_NAMES) if (folder / name).exists()]:
             raise ConfigError(f"'{folder}' is no folder of a sweep, but holds {taken[0]}; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomically(folder / FILE, json.dumps(identity, indent=1) + "\n")
     elif different := [name for name, value in identity.items() if kept.get(name) != value]:
         raise ConfigError(
@@ -276,5 +277,6 @@ def _kept(found: Sweep) -> Sweep:
     write_atomically(found.path / SUMMARY, json.dumps(found.to_json(), indent=1) + "\n")
     points = [Point(trial.number, dict(trial.values), trial.figure, trial.state) for trial in found.trials]
     picture = draw_trials(points, found.over, found.measure, None if found.best is None else found.best.number)
-    picture.save(found.path / PICTURE)
+    with written(found.path / PICTURE) as place:
+        picture.save(place)
     return found

@@ -71,7 +71,7 @@ def serve_run(
         ) from error
     check_origins(origins)
     use_threads(threads)
-    service = Service(load(run, device=device), backend, batch, say)
+    service = _service(run, device, backend, batch, say)
     listener, address = listen(host, port)
     local = host in _LOCAL
     token = os.environ.get(TOKEN) or (None if local else secrets.token_urlsafe(24))
@@ -85,6 +85,13 @@ def serve_run(
     _answer_soon()
     with listener:
         make_server(app, grace=grace, say=say).run(sockets=[listener])
+
+
+def _service(run: str | Path, device: str, backend: str, batch: int, say: Say) -> Service:
+    """Return what samples, and knows which sizes of batches it may compute."""
+    service = Service(load(run, device=device), backend, batch, say)
+    service.try_sizes()
+    return service
 
 
 def _answer_soon() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import json
 import re
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from saddlepoint.data.limits import SERVED_PIXELS
-from saddlepoint.serve.api.flight import PIECE, Flight, Share, paced
+from saddlepoint.serve.address import peer_of
+from saddlepoint.serve.api.flight import PIECE, Flight, Share
 from saddlepoint.serve.api.metrics import Metrics
-from saddlepoint.serve.wire import peer_of
+from saddlepoint.serve.exchange import EXCHANGE, Exchange, nobody
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,6 +25,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN = frozenset({"/", "/health"})
 """Paths that ask for no token: a page without samples, and what is served."""
+
+_LONGEST_HOST = 300
+"""Characters of a host; longer words are kept nowhere."""
 
 WITH_PICTURES = "/v1/translate"
 """The path whose bodies hold pictures."""
@@ -63,6 +68,55 @@ class Limits:
         return self.body if path == WITH_PICTURES else min(self.body, self.small)
 
 
+class Answering:
+    """What an answer is sent by: it notes status and size, and sends large answers in pieces.
+
+    A piece is sent when the one before has left; what is handed over whole would lie in the buffer of its connection
+    for as long as its client likes. A large answer for which there is no room is refused.
+
+    Args:
+        send: of the server.
+        headers: that every answer has.
+        share: of the memory for bodies and answers.
+    """
+
+    __slots__ = ("_begun", "_headers", "_refused", "_send", "share", "size", "status")
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], share: Share) -> None:
+        self._send, self._headers, self.share = send, headers, share
+        self.status, self.size = 499, 0
+        self._begun: Message | None = None
+        self._refused = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message of ASGI."""
+        if message["type"] == "http.response.start":
+            self._begun = message
+            return
+        if self._refused:
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        start, self._begun = self._begun, None
+        if start is not None:
+            if len(body) > PIECE and not self.share.grow(self.share.size + len(body)):
+                await _refuse(self, 503, "large answers are still being read by others; try again in a moment")
+                self._refused = True
+                return
+            if self._headers:
+                start = {**start, "headers": [*start.get("headers", ()), *self._headers]}
+            self.status = start["status"]
+            await self._send(start)
+        self.size += len(body)
+        if len(body) <= PIECE:
+            await self._send(message)
+            return
+        for place in range(0, len(body), PIECE):
+            last = place + PIECE >= len(body)
+            await self._send({**message, "body": body[place : place + PIECE], "more_body": more or not last})
+            if not last:
+                await asyncio.sleep(0)
+
+
 class AccessControl:
     """Lets requests through that may ask.
 
@@ -77,6 +131,9 @@ class AccessControl:
         origins: whose pages may read the answers; see `cors_headers`.
         access: hears a line for each answer; None: nobody does.
         flight: counts bodies and answers in memory; None: one of its own.
+
+    Attributes:
+        state: what the application keeps.
     """
 
     def __init__(
@@ -88,96 +145,81 @@ class AccessControl:
         self.hosts, self.expected = hosts, None if token is None else token.encode()
         self.origins, self.access = origins, access
         self.flight = flight or Flight(limits.flight)
+        self.state: Any = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        start, status, size = time.perf_counter(), 499, 0
-        shared = cors_headers(dict(scope["headers"]).get(b"origin"), self.origins)
+        start, headers = time.perf_counter(), dict(scope["headers"])
+        with self.flight.share(peer_of(scope.get("client"))) as share:
+            answer = Answering(send, cors_headers(headers.get(b"origin"), self.origins), share)
+            try:
+                await self._answered(scope, headers, receive, answer)
+            except Exception:
+                # What nobody foresaw is answered outside of here.
+                answer.status = 500
+                raise
+            finally:
+                path = scope["path"] if scope["path"] in self.paths else "other"
+                seconds = time.perf_counter() - start
+                self.metrics.note(path, answer.status, seconds)
+                if self.access is not None:
+                    self.access(access_line(scope, answer.status, answer.size, seconds))
 
-        async def noted(message: Message) -> None:
-            nonlocal status, size
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), *shared]}
-            size += len(message.get("body", b""))
-            await send(message)
-
-        try:
-            await self._answered(scope, receive, noted)
-        except Exception:
-            # What nobody foresaw is answered outside of here.
-            status = 500
-            raise
-        finally:
-            path = scope["path"] if scope["path"] in self.paths else "other"
-            seconds = time.perf_counter() - start
-            self.metrics.note(path, status, seconds)
-            if self.access is not None:
-                self.access(access_line(scope, status, size, seconds))
-
-    async def _answered(self, scope: Message, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+    async def _answered(self, scope: Message, headers: dict[bytes, bytes], receive: Receive, answer: Answering) -> None:
         has_body = headers.get(b"content-length", b"0") != b"0"
         if refusal := self._refusal(scope, headers):
-            await _refuse(send, *refusal, close=has_body)
+            await _refuse(answer, *refusal, close=has_body)
             return
-        if is_preflight(scope, headers) and self.origins:
+        if self.origins and is_preflight(scope, headers):
             # What may be asked was said in the headers that every answer has; a token comes with the request itself.
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            await answer({"type": "http.response.start", "status": 204, "headers": []})
+            await answer({"type": "http.response.body", "body": b""})
             return
-        with self.flight.share(peer_of(scope.get("client"))) as share:
+        exchange: Exchange | None = scope.get("extensions", {}).get(EXCHANGE)
+        most = self.limits.body_of(scope["path"])
+        if exchange is not None and exchange.whole:
+            body = await self._body(receive, most, answer.share)
+        else:
             try:
-                body = await asyncio.wait_for(
-                    self._body(receive, self.limits.body_of(scope["path"]), share), self.limits.seconds
-                )
+                async with asyncio.timeout(self.limits.seconds):
+                    body = await self._body(receive, most, answer.share)
             except TimeoutError:
-                await _refuse(send, 408, f"the body did not come within {self.limits.seconds:g} s", close=True)
+                await _refuse(answer, 408, f"the body did not come within {self.limits.seconds:g} s", close=True)
                 return
-            if isinstance(body, tuple):
-                await _refuse(send, *body, close=True)
-            elif body is not None:
-                await self._passed_on(body, scope, receive, paced(send, share, _refuse))
+        if isinstance(body, tuple):
+            await _refuse(answer, *body, close=True)
+        elif body is not None:
+            await self._passed_on(body, scope, receive, answer, exchange)
 
-    async def _passed_on(self, body: bytes, scope: Message, receive: Receive, send: Send) -> None:
+    async def _passed_on(
+        self, body: bytes, scope: Message, receive: Receive, answer: Answering, exchange: Exchange | None
+    ) -> None:
         """Let the application answer, as long as somebody is there to hear it."""
-        messages, ended = [{"type": "http.request", "body": body, "more_body": False}], False
-
-        async def left() -> Message:
-            while (message := await receive())["type"] != "http.disconnect":
-                pass
-            return message
-
-        async def again() -> Message:
-            return messages.pop() if messages else await asyncio.shield(gone)
-
-        async def heard(message: Message) -> None:
-            nonlocal ended
-            ended = ended or (message["type"] == "http.response.body" and not message.get("more_body", False))
-            await send(message)
-
-        gone = asyncio.ensure_future(left())
-        work = asyncio.ensure_future(self.app(scope, again, heard))
+        task = asyncio.current_task()
+        if exchange is None or task is None:  # a server that is not ours; it says so to who asks for the next message
+            await self.app(scope, replayed(body, receive), answer)
+            return
+        if exchange.left:
+            return
+        exchange.hears = task.cancel
         try:
-            await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
-            # The end of an answer is heard as a disconnection, too.
-            if not work.done() and not ended:
-                work.cancel()
-                await asyncio.wait((work,))
-            if not work.cancelled():
-                await work
+            await self.app(scope, replayed(body, receive), answer)
+        except asyncio.CancelledError:
+            if not exchange.left:  # the server itself ends the task
+                raise
+            task.uncancel()
         finally:
-            gone.cancel()
-            work.cancel()
+            exchange.hears = nobody
 
     def _refusal(self, scope: Message, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+        # As many headers as names: none comes twice.
+        if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
             return 400, "the request names several hosts"
-        name = host_of(headers.get(b"host", b"").decode("latin-1"))
-        if self.hosts is not None and name not in self.hosts:
+        name = headers.get(b"host", b"").decode("latin-1")
+        if self.hosts is not None and (len(name) > _LONGEST_HOST or host_of(name) not in self.hosts):
             return 421, f"this server answers as {' or '.join(sorted(self.hosts))}, not as another host"
         asks_only = self.origins and is_preflight(scope, headers)
         open_to_all = self.expected is None or scope["path"] in OPEN or asks_only
@@ -211,6 +253,21 @@ class AccessControl:
         return bytes(body)
 
 
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read already, then what else comes."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+@functools.lru_cache(256)
 def host_of(name: str) -> str:
     """Return the host of what a header ``Host`` says, without its port.
 

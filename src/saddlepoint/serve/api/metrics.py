@@ -31,11 +31,14 @@ class Metrics:
             "saddlepoint_answer_seconds", "Time from a request's head to the end of its answer.", buckets=BUCKETS,
             registry=self.registry,
         )  # fmt: skip
+        self._counters: dict[tuple[str, int], Counter] = {}
         self.registry.register(_Now(now))
 
     def note(self, path: str, status: int, seconds: float) -> None:
         """Count an answer."""
-        self.requests.labels(path, str(status)).inc()
+        if (counter := self._counters.get((path, status))) is None:  # looking it up costs as much as all else here
+            counter = self._counters[path, status] = self.requests.labels(path, str(status))
+        counter.inc()
         self.seconds.observe(seconds)
 
     def text(self) -> str:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.run.generator import check_truncation
@@ -101,6 +104,19 @@ def _shown(value: Any) -> str:
     text = json.dumps(value) if isinstance(value, str | bool) or value is None else str(value)
     text = text if len(text) <= 60 else text[:57] + "..."
     return f"'{text.strip(chr(34))}'" if isinstance(value, str) else text
+
+
+def response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return ``{"detail": "one sentence"}``."""
+    # JSON may escape halves of characters, which no encoding has.
+    return JSONResponse({"detail": detail.encode(errors="replace").decode()}, status, headers=headers)
+
+
+def response_to(error: Exception) -> JSONResponse:
+    """Return the answer to what was not possible (422), or to what is refused with a status of its own."""
+    if isinstance(error, HTTPException):
+        return response(error.status_code, str(error.detail), error.headers)
+    return response(422, str(error))
 
 
 def not_json(content_type: str | None, empty: bool) -> tuple[int, str]:

@@ -10,8 +10,11 @@ from saddlepoint.export.service import Service
 from saddlepoint.serve.api import refusals
 from saddlepoint.serve.api.access import Limits
 
-TINY = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-"""A PNG of one pixel, as an example."""
+TINY = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAKklEQVR42mNgEFIx84"
+    "jKqYPRExig9CIGKL2FAUofY4DSNxig9CsGKP0HAII1H4FUmdBFAAAAAElFTkSuQmCC"
+)
+"""A PNG of 8 x 8 grey pixels, as an example; smaller ones are refused."""
 
 
 def _no_text(value: Any) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
 import socket
+import time
 from typing import Any
 
 import uvicorn
@@ -15,6 +17,9 @@ from saddlepoint.serve.wire import Wire, bounded, most_connections
 
 GRACE = 5.0
 """Seconds that requests at work get to end in when the server is stopped; a container's own limit is often 10."""
+
+_MOST_TAKING = 0.5
+"""Seconds in which connections are taken that were made before the server was stopped; others may go on coming."""
 
 
 def make_server(
@@ -41,13 +46,16 @@ def make_server(
     """
     wire = wire or Wire(timeout=timeout, connections=most_connections())
 
-    batcher = app.state.server.batcher
+    batcher, http = app.state.server.batcher, bounded(wire, base)
 
     class Graceful(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             rows = f"{batcher.waiting:,} rows wait or are computed"
             say(f"stopping: {rows}; requests at work have {grace:g} s, the others get a 503")
             batcher.turn_away()
+            # Of all connections, also of those that are made just now and that uvicorn will not know of.
+            http.crowd.ending = True
+            await _taken(sockets or [])
             timer = asyncio.get_running_loop().call_later(grace, batcher.abandon)
             await super().shutdown(sockets)
             timer.cancel()
@@ -56,7 +64,17 @@ def make_server(
     # A second beyond the grace, for the last answers to be sent; then connections are cut.
     # Warnings would be lines that strangers write: one for each request that is none.
     config = uvicorn.Config(
-        app, http=bounded(wire, base), ws="none", log_level="error", access_log=False,
+        app, http=http, ws="none", log_level="error", access_log=False,
         timeout_keep_alive=math.ceil(wire.timeout), timeout_graceful_shutdown=math.ceil(grace) + 1,
     )  # fmt: skip
     return Graceful(config)
+
+
+async def _taken(sockets: list[socket.socket]) -> None:
+    """Wait until connections that the system has made already are taken: their requests may be here, too.
+
+    What is left when a listening socket is closed is reset. The loop takes one connection a turn.
+    """
+    end = time.monotonic() + _MOST_TAKING
+    while time.monotonic() < end and select.select(sockets, [], [], 0)[0]:
+        await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import is_folder_no_link
 
@@ -88,7 +89,7 @@ class Uploads:
         self._check(ticket, size)
         if self.root.exists() and not is_folder_no_link(self.root):
             raise ConfigError(f"'{self.root}' is a link to another place: nothing is written there; remove it")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         if shutil.disk_usage(ticket.folder).free - size < LEFT_FREE:
             raise DataError("the disk is nearly full: make room, or give the path of the data instead")
         with target.open("wb") as file:
@@ -144,8 +145,8 @@ class Uploads:
             name = tops[0].name if len(tops) == 1 else "pictures"
             kept = self.root / whole.hexdigest()[:12] / name
             if not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                (tops[0] if len(tops) == 1 else ticket.folder).rename(kept)
+                make_folder(kept.parent)
+                move_into_place(tops[0] if len(tops) == 1 else ticket.folder, kept)
             return kept
         finally:
             shutil.rmtree(ticket.folder, ignore_errors=True)
