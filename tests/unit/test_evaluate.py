@@ -20,6 +20,7 @@ from saddlepoint.evaluation import Metric, Result, Row, protocol, sets
 from saddlepoint.evaluation import rows as rows_of_reports
 from saddlepoint.evaluation.measurements import distribution, divergence, parzen
 from saddlepoint.evaluation.measurements.translation import exercise
+from saddlepoint.evaluation.report.facts import chosen_options
 from saddlepoint.evaluation.report.judgement import likeness_of
 from saddlepoint.evaluation.report.page import Training, write_page
 from saddlepoint.family import get_family, get_preset
@@ -402,3 +403,19 @@ def test_noise_fills_the_ranges_of_vectors_and_no_more() -> None:
     low, high = x.min(0), x.max(0)
     assert ((low <= noise) & (noise <= high)).all()
     assert np.ptp(noise, axis=0) == pytest.approx(np.ptp(x, axis=0), rel=0.05)
+
+
+def test_what_training_chose_by_itself_is_told_and_what_was_asked_for_is_not() -> None:
+    chosen = {"name": "bf16", "speedup": 2.0}
+    for asked, precision, wanted in (
+        ("auto", chosen, ["precision bf16"]), ("bf16", chosen, []), ("auto", {"name": "fp32"}, []), ("auto", None, []),
+    ):  # fmt: skip
+        config = {"data": {}, "settings": {"precision": asked}, "precision": precision}
+        assert chosen_options(config) == wanted
+    reading = [
+        {"topic": "size", "says": "16x16", "why": "the median side is 17", "sure": False},
+        {"topic": "size", "says": "8x8", "sure": True},
+        {"topic": "options", "says": "width 8"},
+        {"topic": "time", "says": "day"},
+    ]
+    assert chosen_options({"data": {"reading": reading}, "settings": {}}) == ["the median side is 17", "width 8"]

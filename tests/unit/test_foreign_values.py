@@ -29,7 +29,7 @@ from saddlepoint.evaluation import read_results
 from saddlepoint.export import kept
 from saddlepoint.export.sampler.description import reads_other_files
 from saddlepoint.export.sampler.generator import Generator
-from saddlepoint.run import index
+from saddlepoint.run import index, weights
 from tests.unit.foreign import HUGE, READERS, THEIRS, changed, made, outside, replaced, run, soon, within
 
 # --- what a configuration and a checkpoint may say --------------------------------------------------------------------
@@ -374,3 +374,12 @@ def test_tensors_of_every_type_that_safetensors_has_are_read(tmp_path: Path, kin
     found = load_tensors(tmp_path / "model.safetensors")
     assert found["x"].dtype == kind
     assert torch.equal(found["x"].view(torch.uint8), x.view(torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("value", "sound"),
+    [(1, True), (5, True), (2**53, True), (0, False), (2**53 + 1, False), (True, False), (3.0, False), (None, False)],
+)
+def test_a_count_is_a_whole_number_within_its_bounds(value: Any, sound: bool) -> None:
+    assert weights._is_count(value, 1) is sound
+    assert weights._is_count(value, 1, 4) is (sound and value <= 4)
