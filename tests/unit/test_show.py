@@ -141,3 +141,10 @@ def test_the_grid_in_python_is_the_picture_of_the_command(run: saddlepoint.Run, 
     below = sheet.crop((0, sheet.height - plain.height, *sheet.size))
     assert sheet.height > plain.height, "headings name the columns"
     assert np.array_equal(np.asarray(below.convert("L")), np.asarray(plain.convert("L")))
+
+
+def test_vectors_are_shown_as_points(tmp_path: Path) -> None:
+    small = {"generator_widths": "8", "discriminator_widths": "8", "batch_size": 16}
+    run = saddlepoint.train("gan", "ring8", steps=1, options=small, threads=1, out=tmp_path / "points")
+    drawn = run.grid(50, seed=4)
+    assert np.array_equal(np.asarray(drawn), np.asarray(grids.scatter(run.sample(50, seed=4))))
