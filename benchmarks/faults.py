@@ -106,7 +106,8 @@ def write() -> None:
 
 def _summed(found: Iterable[Mapping[str, Any]]) -> list[str]:
     all_of = totals(found)
-    return [f"{all_of['faults']:,}", str(all_of["broken"]), str(all_of["lost"]), f"{all_of['slowest']:.1f} s"]
+    slowest = f"{all_of['slowest']:.1f} s" if all_of["slowest"] else ""  # some faults need no restart
+    return [f"{all_of['faults']:,}", str(all_of["broken"]), str(all_of["lost"]), slowest]
 
 
 def _bold(word: str) -> str:

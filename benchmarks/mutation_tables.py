@@ -35,6 +35,11 @@ def tried() -> list[dict[str, Any]]:
     ]
 
 
+def whole() -> list[int]:
+    """Return the counts of all mistakes together; see `counted`."""
+    return counted(tried(), mutation.answers())
+
+
 def share(caught: int, of: int) -> str:
     """Return a share with Wilson's 95% interval."""
     low, high = wilson_interval(caught / of, of)

@@ -9,24 +9,20 @@ alike (the peer); what others published. `tests/unit/test_summary.py` holds the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import faults
-import mutation_tables
 import planted
 import results_2015
 import results_2018
 import results_2020
 import results_gan
 import results_series
+import summary_reliability
 from records import cell, head_of, kept_rows, line_of, run_or_write, write_section
-
-import mutation
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -216,34 +212,6 @@ def results() -> list[Row]:
     return [*gan(), *images(), *styles(), *translations(), *series(), *doctor()]
 
 
-def reliability() -> list[str]:
-    """Return the table of what was tried to break, and what broke."""
-    figures = HERE / "figures"
-    # Those called fits compare biases: other ways of extrapolating are among them, which promise nothing.
-    paths = [path for path in sorted((figures / "coverage").glob("*.json")) if not path.name.startswith("fits")]
-    cases = [json.loads(path.read_text())["figures"] for path in paths]
-    covered = [part["covered"] for case in cases for part in case.values() if part["covered"] is not None]
-    inside = [share for share in covered if 0.9 <= share <= 0.99]
-    found = faults.totals()
-    read = [json.loads(path.read_text()) for path in (figures / "fuzz").glob("*.json")]
-    files = sum(one["read"] + one["refused"] + len(one["problems"]) for one in read)
-    tried, _, caught, plain, _ = mutation_tables.counted(mutation_tables.tried(), mutation.answers())
-    outside = ", ".join(f"{share:.1%}" for share in sorted(set(covered) - set(inside)))
-    return [
-        *head_of(["promise", "how it was tried", "what was found"]),
-        line_of(["a 95% interval holds its target in 90% to 99% of cases", f"{len(covered)} simulated coverages",
-                 f"{len(inside)} hold, from {min(inside):.1%} on; the others: {outside}"]),
-        line_of(["no fault takes what was saved or ends without a word; what goes on comes to the same bits",
-                 f"{found['faults']:,} faults of {found['kinds']} kinds in {found['states']} states of commands",
-                 f"**{found['broken']}** broken rules, **{found['lost']}** losses; "
-                 f"slowest recovery {found['slowest']:.1f} s ({found['slowest_cell']})"]),
-        line_of(["a damaged file is read or refused in words", f"{files:,} damaged files, {len(read)} readers",
-                 f"**{sum(len(one['problems']) for one in read)}** broken rules"]),
-        line_of(["a small mistake in the code is noticed by a default test", f"{tried:,} planted, of which {plain} "
-                 "have no consequence", f"{mutation_tables.share(caught, tried - plain)} are caught"]),
-    ]  # fmt: skip
-
-
 def judges() -> list[str]:
     """Return the table of the stronger judge of windows."""
     metric, rows = "discriminative score, 32 units", []
@@ -277,7 +245,7 @@ def sections() -> dict[tuple[Path, str], list[str]]:
         (RESULTS, "judges"): judges(),
         (RESULTS, "kinds"): kinds(),
         (ROOT / "README.md", "summary"): front,
-        (ROOT / "docs" / "reliability.md", "summary"): reliability(),
+        (ROOT / "docs" / "reliability.md", "summary"): summary_reliability.table(),
     }
 
 
