@@ -17,6 +17,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion, as_findings
 from saddlepoint.data.sources.folder import Item, Source
 from saddlepoint.data.sources.hdf5 import MIN_SIDE, _Array
+from saddlepoint.data.sources.idx import is_idx
 from saddlepoint.data.sources.paths import path_source
 from tests.unit.data_helpers import pictures, png
 
@@ -608,3 +609,15 @@ def test_a_missing_package_is_named_with_its_extra(
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=rf"needs {module}: pip install 'saddlepoint\[{extra}\]'"):
         rows_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [
+        ("train-images-idx3-ubyte", True), ("train-images-idx3-ubyte.gz", True), ("t10k-images.idx3-ubyte", True),
+        ("train-labels-idx1-ubyte", False), ("a.idx", True), ("a.IDX3", True), ("a.idx1", False), ("a.png", False),
+        ("emnist-letters-train-images-idx3-ubyte.gz", True), ("emnist-letters-train-labels-idx1-ubyte.gz", False),
+    ],
+)  # fmt: skip
+def test_which_files_are_images_of_idx(name: str, images: bool) -> None:
+    assert is_idx(Path(name)) is images
