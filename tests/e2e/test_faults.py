@@ -35,6 +35,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def averages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with made(tmp_path_factory.mktemp("averages"), "average") as template:
+        yield template
+
+
+@pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with made(tmp_path_factory.mktemp("all-faults"), *STATES) as template:
         yield template
@@ -78,7 +84,6 @@ def folders_only(path: Path) -> None:
         ("resume", files_only, "nothing"),
         pytest.param("resume", folders_only, "names", marks=pytest.mark.slow),
         pytest.param("average", files_only, "nothing", marks=pytest.mark.slow),
-        pytest.param("sweep", files_only, "nothing", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_not_synced_is_missed(
@@ -89,7 +94,7 @@ def test_what_is_not_synced_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The campaign can fail: without the syncs of folders, or of files, what was said to be saved is gone."""
-    template = request.getfixturevalue("template" if state == "resume" else "templates")
+    template = request.getfixturevalue("template" if state == "resume" else "averages")
     for module in ("core.durable", "core.files", "engine.run_writer", "engine.storage.folder"):
         monkeypatch.setattr(f"saddlepoint.{module}.flush", synced)
     monkeypatch.setattr(power, "RECORDINGS", {})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from saddlepoint.core.errors import SaddlepointError
 from tests.e2e.campaign import bits, commands, machines, power, services, several, signals, states
 from tests.e2e.campaign.place import Broken, Missed, Place
 from tests.e2e.campaign.states import State
@@ -134,6 +135,8 @@ def inject(kind: str, state: str, seed: int, template: Path) -> Fault:
                 problem = f"it came too late {TRIES} times"
             except Broken as broken:
                 problem = str(broken)
+            except (SaddlepointError, OSError, ValueError, KeyError) as error:  # what is looked at is not whole
+                problem = f"half there: {error!r}"
         break
     recovery = max(place.recovered, default=0.0)
     lost = int(problem.startswith("lost"))

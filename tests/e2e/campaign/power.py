@@ -64,7 +64,7 @@ def lose(place: Place, state: State, found: Recording) -> None:
     place.folder.mkdir()
     lay_down(after_power_loss(found.disk(moment).top, place.rng, place.rng.choice(WAYS)), place.folder)
     steps = [int(what) for what in saved if what != "all"]
-    state.whole(place, steps[-1] if steps else state.least(place))  # the last one: a remedy goes back
     if "all" in saved:
         state.kept(place)
+    state.whole(place, steps[-1] if steps else state.least(place))  # the last one: a remedy goes back
     state.again(place)

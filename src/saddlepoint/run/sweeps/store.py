@@ -86,10 +86,12 @@ class Store:
         for attempt in range(_ATTEMPTS):
             try:
                 # A name of its own: what is drawn depends on it, and the usual one is drawn at random.
-                return self._optuna.create_study(
+                study = self._optuna.create_study(
                     storage=self._storage(url), study_name=name, direction="minimize", load_if_exists=True,
                     pruner=self._optuna.pruners.NopPruner(),
                 )  # fmt: skip
+                flush(self.folder)  # Optuna syncs the journal, not its name
+                return study
             except Exception as error:  # of many kinds, by the database
                 if _RACE.search(str(error)) and attempt + 1 < _ATTEMPTS:
                     time.sleep(_PAUSE)
