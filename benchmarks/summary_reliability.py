@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import faults
+import mutation_tables
 import server_faults
 import server_schema
 import soak
@@ -20,7 +21,7 @@ CURVES = HERE.parent / "tests" / "golden" / "curves.json"
 def table() -> list[str]:
     """Return the lines of the table."""
     heads = ["what was tried", "how many", "broken or lost", "slowest", "again by `python benchmarks/`"]
-    return [*head_of(heads), *map(line_of, (_faults(), _files(), *_server(), _intervals(), _curves()))]
+    return [*head_of(heads), *map(line_of, (_faults(), _files(), *_server(), _intervals(), _curves(), _mistakes()))]
 
 
 def _faults() -> list[str]:
@@ -74,3 +75,10 @@ def _curves() -> list[str]:
     held = f"**0**: the same bits on PyTorch {kept['machine']['torch'].split('+')[0]}, within tolerances on "
     script = "`pytest tests/contract/test_golden_curves.py`"
     return ["golden curves: log and weights after some steps", how_many, held + ", ".join(torches), "", script]
+
+
+def _mistakes() -> list[str]:
+    tried, _, caught, plain, left = mutation_tables.whole()
+    share = mutation_tables.share(caught, tried - plain)
+    how_many = f"**{tried}**, {plain} of them without consequence"
+    return ["small mistakes in the code", how_many, f"**{left}** not noticed; {share} are", "", "`mutation.py run`"]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ import torch
 
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.times import parse_budget
 from saddlepoint.engine.storage.checkpoint import list_checkpoints
+from saddlepoint.families.gan import GAN
 from saddlepoint.run import api
+from saddlepoint.run.request import TrainRequest
 
 SMALL = {"generator_widths": "16", "discriminator_widths": (8,), "batch_size": 16}
 
@@ -32,6 +36,20 @@ def test_import_is_light_and_names_are_there() -> None:
         assert getattr(saddlepoint, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         saddlepoint.trian  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits"),
+    [
+        ({}, (parse_budget(GAN.tags.budget), None, None)), ({"budget": "7m"}, (420.0, None, None)),
+        ({"steps": 9}, (None, 9, None)), ({"kimg": 2.5}, (None, None, 2.5)),
+        ({"budget": "7m", "steps": 9, "kimg": 2.5}, (420.0, 9, 2.5)),
+    ],
+)  # fmt: skip
+def test_the_budget_of_a_family_holds_where_no_limit_is_asked_for(asked: dict[str, Any], limits: tuple) -> None:
+    found = api._settings(GAN, "mnist", TrainRequest(**asked))
+    assert (found.seconds, found.steps, found.kimg) == limits
+    assert (found.remedy, api._settings(GAN, "mnist-2014", TrainRequest()).remedy) == ("auto", "off")
 
 
 def test_the_ith_sample_depends_on_seed_and_i_only(run: saddlepoint.Run) -> None:

@@ -18,6 +18,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import BatchNormalised, Family, OptimizerSpec, Phase, Stage, Terms, families, register
 from saddlepoint.family.capabilities import check_capabilities
 from saddlepoint.run import api
+from tests.contract.presets import CASES, untrained
 from tests.contract.toys import BATCH, Scripted, points
 from tests.unit.data_helpers import pictures, write_folder
 
@@ -113,3 +114,13 @@ def test_a_plan_takes_the_options_that_suit_the_data(tmp_path: Path) -> None:
     assert plan.options.augment  # type: ignore[attr-defined]
     named = api.resolve(api.plan("dcgan", str(tmp_path / "few"), size=32, options={"augment": "none"})).plan
     assert not named.options.augment  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "preset"), [(name, preset) for name, preset in CASES if ":" not in preset])
+def test_weights_are_drawn_from_the_given_generator_alone(name: str, preset: str) -> None:
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        drawn.append(untrained(name, preset)[0].state_dict())
+    assert drawn[0].keys() == drawn[1].keys()
+    assert [key for key in drawn[0] if not torch.equal(drawn[0][key], drawn[1][key])] == []

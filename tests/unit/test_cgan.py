@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
@@ -136,3 +137,13 @@ def test_data_without_labels_is_refused() -> None:
 def test_impossible_options_are_refused(change: dict[str, object], rule: str) -> None:
     with pytest.raises(ConfigError, match=rule):
         dataclasses.replace(PUBLISHED, **change)
+
+
+def test_weights_begin_within_the_limits_of_each_network() -> None:
+    family = build(CGANConfig())
+    family.reset_parameters(stream("cpu", "weights", 0))
+    for network, limit in ((family.generator, 0.05), (family.discriminator, 0.005)):
+        weights = [layer.weight for layer in network.modules() if isinstance(layer, nn.Linear | nn.Embedding)]
+        assert len(weights) > 2
+        for weight in weights:
+            assert 0.9 * limit < float(weight.detach().abs().max()) <= limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from saddlepoint.cli import main
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.evaluation import Comparison
 from saddlepoint.evaluation.measurements import shuffled
+from saddlepoint.run import compare as compare_of_runs
 from saddlepoint.run.compare import compare_runs
 
 
@@ -79,3 +81,10 @@ def test_an_interrupt_leaves_what_is_known(
     assert "kernel distance" in out
     assert "not judged yet" in out
     assert "the same command goes on" in err
+
+
+def test_p_values_are_kept_where_no_folder_is_yet_and_lost_without_a_word_where_none_can_be(tmp_path: Path) -> None:
+    compare_of_runs._keep(tmp_path / "new" / "deep" / "p.json", {"distance": 0.25})
+    assert json.loads((tmp_path / "new" / "deep" / "p.json").read_text()) == {"distance": 0.25}
+    (tmp_path / "file").touch()
+    compare_of_runs._keep(tmp_path / "file" / "p.json", {"distance": 0.25})

@@ -81,6 +81,30 @@ def test_holes_are_filled_as_a_bridge_between_what_stands_around_them() -> None:
     assert len(np.unique(found[:, 6])) > 250, "samples, not one mean"
 
 
+@pytest.mark.parametrize(
+    ("series", "most", "values", "wanted"),
+    [
+        (1, 50_000, 2**25, 10_000), (1, 3000, 2**25, 3000), (1, 50_000, 700 * TIME * 2, 700), (1, 50_000, 1, 200),
+        (3, 50_000, 2**25, 2000), (3, 50_000, 90 * TIME * 2, 90), (3, 50_000, 1, 20),
+    ],
+)  # fmt: skip
+def test_windows_are_drawn_within_memory_and_twice_as_many_as_are_near(
+    series: int, most: int, values: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(continuing, "MOST_DRAWN", most)
+    monkeypatch.setattr(continuing, "MOST_VALUES", values)
+    counts: list[int] = []
+
+    def draw(n: int, first: int, number: int) -> np.ndarray:
+        counts.append(n)
+        return _autoregressions(n, first, number)
+
+    given = np.full((series, TIME, 2), np.nan)
+    given[:, :4] = 0.0
+    assert conditioned(Source(draw, TIME, 2), given, 3, 0, 0, 0).shape == (3, TIME, 2)
+    assert counts == [wanted]
+
+
 @pytest.mark.parametrize("rows", [5, 40, 75])
 def test_tables_of_any_length_are_filled_and_given_values_stay(rows: int) -> None:
     rng = np.random.default_rng(rows)
@@ -128,11 +152,12 @@ def test_long_series_stay_where_the_generator_is() -> None:
     assert stats.ks_1samp(x[:, ::150].ravel(), stats.uniform.cdf).statistic < 0.2
 
 
-def test_a_past_beyond_all_that_the_generator_makes_keeps_its_level() -> None:
-    past = np.full((8, 2), 30.0) + np.linspace(-0.2, 0.2, 8)[:, None] * [1, 2]
+@pytest.mark.parametrize("level", [30.0, -30.0])
+def test_a_past_beyond_all_that_the_generator_makes_keeps_its_level(level: float) -> None:
+    past = np.full((8, 2), level) + np.linspace(-0.2, 0.2, 8)[:, None] * [1, 2]
     found = continued(PERFECT, past, 200, 8, 0)
-    assert found[:, 0, 0].mean() == pytest.approx(30.2, abs=0.5)
-    assert found[:, -1, 0].mean() == pytest.approx(30.2, abs=1.0)
+    assert found[:, 0, 0].mean() == pytest.approx(level + 0.2, abs=0.5)
+    assert found[:, -1, 0].mean() == pytest.approx(level + 0.2, abs=1.0)
 
 
 def test_series_that_end_go_on_no_more_and_end_as_the_data_do() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.ndimage import grey_dilation
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import inspect_source, known_truth, load_dataset
+from saddlepoint.data.images import domains as domains_of_images
 from saddlepoint.data.images.domains import DOMAINS, INKS, stroke_width, strokes
 from saddlepoint.data.labels.attributes import read_attributes
 from saddlepoint.data.load import absolute_source, joined
@@ -242,3 +244,8 @@ def test_what_no_label_tells_varies_within_a_domain_and_stays_in_the_truth() -> 
     grey = np.random.default_rng(0).integers(0, 256, (400, 5, 5), dtype=np.uint8)
     several = np.concatenate([np.eye(3, dtype=int)[colours], *(np.eye(2, dtype=int)[kind] for kind in varied.T)], 1)
     assert np.array_equal(domains.render(grey, colours, varied), labelled.render(grey, several, np.zeros((400, 0))))
+
+
+def test_strokes_are_moved_by_a_pixel_to_all_sides_alike() -> None:
+    for footprint, sides in ((domains_of_images._PLUS, 1), (domains_of_images._SQUARE, 2)):
+        assert np.array_equal(footprint[0], ndimage.generate_binary_structure(2, sides))

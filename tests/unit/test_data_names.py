@@ -214,6 +214,31 @@ def test_hub_switched_off_is_not_asked(no_pip: None, monkeypatch: pytest.MonkeyP
         load_dataset("mnist")
 
 
+@pytest.mark.parametrize("name", ["digits", "ring8", "grid25", "gaussian1d", "sines", "sines-paper", "ar2"])
+def test_the_catalogue_says_what_the_data_are(name: str, own_cache: Path) -> None:  # noqa: F811
+    known, splits = catalogue.KNOWN[name], load_dataset(name).splits
+    assert known.rows == tuple(len(splits[split]) for split in ("train", "valid", "test"))
+    assert known.shape == splits["train"].x.shape[1:]
+
+
+def test_what_the_catalogue_says_of_data_agrees() -> None:
+    known = catalogue.KNOWN
+    for name, one in known.items():
+        # The last training rows, as many as are tested on, choose among settings.
+        if one.series:  # the last fifth but for what would share a point with training, in halves
+            assert one.rows[1] == one.rows[2], name
+        assert one.valid_tail in (None, one.rows[1] == one.rows[2] and one.rows[1]), name
+    for name, base in (("mnist-domains", "mnist"), ("mnist-colours", "mnist"), ("fashion-colours", "fashion-mnist")):
+        assert known[name].rows == known[base].rows, name
+        assert known[name].shape == (3, *known[base].shape[1:]), name
+    assert known["stacked-mnist"].shape == (3, *known["mnist"].shape[1:])
+    assert known["mnist"].rows == known["fashion-mnist"].rows == (50_000, 10_000, 10_000)
+    assert known["cifar10"].rows == known["cifar10-jpeg"].rows == (40_000, 10_000, 10_000)
+    assert known["cifar10"].shape == known["cifar10-jpeg"].shape == (3, 32, 32)
+    for name, window in (("stocks", 24), ("stocks-2019", 24), ("etth1", 24), ("seattle-weather", 24)):
+        assert known[name].shape[0] == window, name
+
+
 def test_list_says_where_each_would_come_from(data_dir: Path) -> None:
     write_named(data_dir, "mnist")
     listed = {info.name: info for info in list_datasets()}

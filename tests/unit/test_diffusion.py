@@ -259,3 +259,14 @@ def test_sizes_and_labels_that_do_not_fit_are_refused() -> None:
         build(spec=DataSpec("image", (1, 30, 30)))
     with pytest.raises(ConfigError, match="needs labels"):
         build(replace(SMALL, conditional=True), DataSpec("image", (1, 28, 28)))
+
+
+@pytest.mark.parametrize("options", [{}, {"process": "ddpm", "evaluations": 5}, {"process": "ddpm", "solver": "ddim"}])
+def test_samples_depend_on_inputs_and_generator_alone(options: dict[str, Any]) -> None:
+    family = build(replace(SMALL, **options))
+    x = family.sample_inputs(3, stream("cpu", "inputs", 1))
+    labels = torch.tensor([0, 1, 2]) if family.classes else None
+    torch.manual_seed(1)
+    first = family.generate(x, labels, generator=stream("cpu", "drawn", 2))
+    torch.manual_seed(2)
+    assert torch.equal(family.generate(x, labels, generator=stream("cpu", "drawn", 2)), first)

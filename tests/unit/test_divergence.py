@@ -136,6 +136,22 @@ def test_intervals_cover_the_expected_bound() -> None:
     assert above == 0
 
 
+@pytest.mark.parametrize("halves", [1, 2])
+def test_the_guarantee_is_that_of_bernstein_with_the_risk_shared(halves: int) -> None:
+    """Maurer and Pontil 2009, theorem 4: a risk of 2.5% in all, shared by both means of each half."""
+    rng = np.random.default_rng(2)
+    folds = [_Logits(0.5 - rng.normal(0, 1, 900), 0.5 - rng.normal(1, 1, 700), {}) for _ in range(halves)]
+    log, ends = math.log(2 / (0.025 / (2 * halves))), []
+    for fold in folds:
+        v = 0.0
+        for term in (-np.log1p(np.exp(-fold.real)), -np.log1p(np.exp(fold.fake))):
+            n, largest = len(term), math.log1p(math.exp(probe.LARGEST_LOGIT))
+            v += term.mean() - math.sqrt(2 * term.var(ddof=1) * log / n) - 7 * largest * log / (3 * (n - 1))
+        ends.append((v + math.log(4)) / 2)
+    found = float(_result(folds).bound.details["guaranteed"])
+    assert found == pytest.approx(np.mean(ends), rel=1e-9)
+
+
 @pytest.mark.parametrize(("threshold", "n", "m"), [(0.0, 200, 200), (1.5, 200, 200), (-1.5, 150, 400), (1.5, 400, 150)])
 def test_p_values_hold_for_classifiers_with_any_preference(threshold: float, n: int, m: int) -> None:
     rng = np.random.default_rng(1)

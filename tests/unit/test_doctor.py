@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saddlepoint.engine.doctor import verdict
+from saddlepoint.engine.doctor import rules, verdict
 from saddlepoint.engine.doctor.verdict import ALARMS, VERDICTS, Diagnosis, Watch, diagnose
 
 HEALTHY = {
@@ -340,6 +340,63 @@ def test_a_generator_that_does_not_move_is_an_alarm_and_one_that_comes_nearer_is
         assert found.verdict == alarm
         assert f"with probability {separation:.2f}" in found.evidence[-1]
         assert diagnose(log(120, lambda at: still | {"raw distance": 0.12 - at / 2000})).verdict == WELL  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("distances", "least", "wanted"),
+    [
+        ((0.3,) * 10, rules.STUCK, True),
+        ((0.3,) * 8, rules.STUCK, False),  # four in the last half of training
+        ((9.0, 8.0, 7.0, 6.0, 5.0, 0.3, 0.3, 0.3, 0.3, 0.3), rules.STUCK, True),  # the first half is past
+        ((0.3,) * 9 + (0.32,), rules.STUCK, True),  # by 6.6% of their mean
+        ((0.3,) * 9 + (0.34,), rules.STUCK, False),  # by 13%
+        ((0.3,) * 9 + (0.32,), rules.STILL, False),
+        ((None,) * 10, rules.STUCK, False),  # a distance that was never taken does not stand still
+    ],
+)
+def test_a_distance_is_stuck_that_moves_by_less_than_a_share_of_itself(
+    distances: tuple[float | None, ...], least: float, wanted: bool
+) -> None:
+    found = [
+        rules.Evaluation(1000 * k, {} if distance is None else {"raw distance": distance}, None)
+        for k, distance in enumerate(distances, 1)
+    ]
+    assert rules.stuck(found, least) is wanted
+
+
+LIMITS = (
+    ("reach", rules.REACH), ("logit scale", rules.LOGITS), ("memorising", rules.MEMORISING),
+    ("spread", rules.SPREAD), ("modes", rules.MODES), ("classes", rules.MODES), ("nearest", rules.NEAREST),
+    ("rank", rules.RANK), ("roughness", rules.ROUGH), ("roughness", rules.FLAT),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "limit"), LIMITS)
+def test_an_indicator_at_its_limit_is_in_order_and_one_beyond_it_is_not(name: str, limit: float) -> None:
+    """The limits are those that docs/doctor.md tells."""
+
+    def said(value: float) -> str:
+        one = rules.Evaluation(200_000, {**HEALTHY, name: value}, -1.2)
+        return rules.suspect(one, [one], False)[0]
+
+    beyond = 1e-3 if name in ("reach", "logit scale", "memorising") or limit == rules.ROUGH else -1e-3
+    assert said(limit) == WELL
+    assert said(limit * (1 + beyond)) in ALARMS
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("raw feature distance", rules.UNLIKE), ("raw distance", 2 * rules.BAD)],
+)
+def test_a_discriminator_that_knows_nothing_is_to_blame_beyond_a_limit_only(name: str, limit: float) -> None:
+    indicators = {**HEALTHY, "distance": 0.0, "raw distance": 0.0}
+
+    def said(value: float) -> str:
+        one = rules.Evaluation(200_000, {**indicators, name: value}, -1.386)
+        return rules.suspect(one, [one], False)[0]
+
+    assert said(limit) == WELL
+    assert said(limit * 1.001) == "discriminator too weak"
 
 
 def test_samples_between_the_modes_that_d_does_not_tell_from_data_are_an_alarm() -> None:

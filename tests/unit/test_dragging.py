@@ -24,7 +24,7 @@ from saddlepoint.family import (
     Terms,
 )  # fmt: skip
 from saddlepoint.run.run import Run
-from saddlepoint.run.samples.dragging import Drag, Dragging, drag
+from saddlepoint.run.samples.dragging import Drag, Dragging, _check_places, drag
 from saddlepoint.run.samples.latent import Explorer
 from saddlepoint.run.samples.session import Session
 
@@ -198,3 +198,15 @@ def test_pointer_shares_are_pixels(explorer: Explorer) -> None:
     assert session.place(1.0, 0.5) == (SIDE - 1, SIDE // 2)
     session.span((20.0, 5.0), (4.0, 9.0))
     assert session.region == (4, 5, 20, 9)
+
+
+@pytest.mark.parametrize("x", [0.0, SIDE - 1.0, -0.1, SIDE - 0.9])
+@pytest.mark.parametrize("y", [0.0, SIDE - 1.0, -0.1, SIDE - 0.9])
+def test_places_at_the_edges_lie_within_a_sample_and_those_beyond_do_not(x: float, y: float) -> None:
+    inside = all(0 <= place <= SIDE - 1 for place in (x, y))
+    for drag_ in (Drag(((x, y),), ((3.0, 4.0),)), Drag(((3.0, 4.0),), ((x, y),))):
+        if inside:
+            _check_places(drag_, (SIDE, SIDE))
+        else:
+            with pytest.raises(ConfigError, match="lies outside the sample: x is 0 to"):
+                _check_places(drag_, (SIDE, SIDE))

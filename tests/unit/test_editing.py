@@ -23,7 +23,7 @@ from saddlepoint.run.samples.attributes import _normal, learn_direction
 from saddlepoint.run.samples.editing import edit_pictures
 from saddlepoint.run.samples.latent import Explorer, Point, View
 from saddlepoint.run.samples.likeness import Likeness
-from saddlepoint.run.samples.places import DIRECTIONS, PIVOTS, Direction, keep_direction, word_of
+from saddlepoint.run.samples.places import DIRECTIONS, PIVOTS, Direction, Pivots, keep_direction, word_of
 from saddlepoint.run.samples.projecting import Search
 from saddlepoint.run.samples.session import Session
 from saddlepoint.run.samples.tuning import Tuning, tune
@@ -227,3 +227,15 @@ def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / DIRECTIONS).unlink()
     with pytest.raises(ConfigError, match="no direction 'glasses'"):
         explorer.direction("glasses")
+
+
+def test_pivots_are_counted_from_one() -> None:
+    pivots = Pivots(torch.arange(6.0).view(3, 2), torch.tensor([7, -1, 5]))
+    for number in (1, 2, 3):
+        assert torch.equal(pivots.code(number), pivots.codes[number - 1])
+        assert torch.equal(pivots.label(number), pivots.labels[number - 1][None])
+    for number, words in ((0, "keeps pivot1 to pivot3"), (4, "keeps pivot1 to pivot3")):
+        with pytest.raises(ConfigError, match=words):
+            pivots.code(number)
+    with pytest.raises(ConfigError, match="this run keeps none"):
+        Pivots(torch.zeros(0, 2), torch.zeros(0)).code(1)

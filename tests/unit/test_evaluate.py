@@ -16,9 +16,11 @@ import torch
 from saddlepoint import evaluation as ev
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluation import Metric, protocol, sets
+from saddlepoint.evaluation import Metric, Result, Row, protocol, sets
+from saddlepoint.evaluation import rows as rows_of_reports
 from saddlepoint.evaluation.measurements import distribution, divergence, parzen
 from saddlepoint.evaluation.measurements.translation import exercise
+from saddlepoint.evaluation.report.facts import chosen_options
 from saddlepoint.evaluation.report.judgement import likeness_of
 from saddlepoint.evaluation.report.page import Training, write_page
 from saddlepoint.family import get_family, get_preset
@@ -199,6 +201,14 @@ def test_an_interval_survives_json_and_is_shown() -> None:
     result = ev.Result("mean4_test", "", (metric,), (row,), "Fine.", "blobs", "ab", 0)
     assert ev.Result.from_json(json.loads(json.dumps(dataclasses.asdict(result)))) == result
     assert ev.shown(row, metric) == "3.2 [3.0, 3.5]"
+
+
+def test_a_model_is_called_as_its_rows_are() -> None:
+    metric = Metric("distance", "lower")
+    control, own = Row("distance", "training images", 1.0, role="control"), Row("distance", "generator (EMA)", 2.0)
+    results = [Result("fd_a", "", (metric,), rows, "", "blobs", "ab", 0) for rows in ((control,), (control, own))]
+    assert rows_of_reports.label_of(results) == "generator (EMA)"
+    assert rows_of_reports.label_of(results[:1]) == rows_of_reports.label_of([]) == "generator"
 
 
 def test_a_tiny_p_value_is_no_zero_and_stays_in_one_piece(tmp_path: Path) -> None:
@@ -384,3 +394,28 @@ def test_a_generator_without_an_average_is_not_called_one() -> None:
     assert label_of(run("mnist", averaged=True)) == "generator (EMA)"
     assert label_of(run("mnist", averaged=False)) == "generator"
     assert label_of(run("mnist-2014", averaged=True)) == "generator"
+
+
+def test_noise_fills_the_ranges_of_vectors_and_no_more() -> None:
+    x = np.random.default_rng(0).normal([0, 50], [1, 9], (500, 2)).astype(np.float32)
+    data = Dataset("ranges", "vector", {split: Split(x) for split in ("train", "valid", "test")}, (), "ab" * 32)
+    noise = sets.Bench(ev.Subject("own", lambda n: x[:n], None), data, 0).control("uniform noise", 400).x
+    low, high = x.min(0), x.max(0)
+    assert ((low <= noise) & (noise <= high)).all()
+    assert np.ptp(noise, axis=0) == pytest.approx(np.ptp(x, axis=0), rel=0.05)
+
+
+def test_what_training_chose_by_itself_is_told_and_what_was_asked_for_is_not() -> None:
+    chosen = {"name": "bf16", "speedup": 2.0}
+    for asked, precision, wanted in (
+        ("auto", chosen, ["precision bf16"]), ("bf16", chosen, []), ("auto", {"name": "fp32"}, []), ("auto", None, []),
+    ):  # fmt: skip
+        config = {"data": {}, "settings": {"precision": asked}, "precision": precision}
+        assert chosen_options(config) == wanted
+    reading = [
+        {"topic": "size", "says": "16x16", "why": "the median side is 17", "sure": False},
+        {"topic": "size", "says": "8x8", "sure": True},
+        {"topic": "options", "says": "width 8"},
+        {"topic": "time", "says": "day"},
+    ]
+    assert chosen_options({"data": {"reading": reading}, "settings": {}}) == ["the median side is 17", "width 8"]

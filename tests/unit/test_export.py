@@ -24,15 +24,17 @@ from torch import Tensor
 
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.data.catalogue import KNOWN
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run, formats, kept, onnx_file, parity, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import write_graphs
 from saddlepoint.export.parity import check
 from saddlepoint.export.random_inputs import RandomInputs
-from saddlepoint.export.recurrent import _ordered
+from saddlepoint.export.recurrent import _GATES, _ordered
+from saddlepoint.export.sampler import units
 from saddlepoint.export.sampler.files import grid, png, write
-from saddlepoint.export.sampler.generator import Generator
+from saddlepoint.export.sampler.generator import Generator, taken
 from saddlepoint.family import families
 from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.figures import grids
@@ -168,10 +170,44 @@ def test_the_same_inputs_give_the_samples_of_the_run(run: Run, exported: Path) -
     assert 0 < np.abs(halved - found).max() < 0.05
 
 
+def test_windows_come_back_by_the_rules_of_their_columns() -> None:
+    """A number, a category, one that stays within a window, a frequent value, and a column above another one."""
+    plain = {"low": 0.0, "high": 10.0, "decimals": 1}
+    columns = [
+        {"name": "n", **plain},
+        {"name": "sky", "values": ["sun", "rain", "snow"]},
+        {"name": "site", "low": 100.0, "high": 200.0, "decimals": 0, "static": True},
+        {"name": "wet", **plain, "spike": 0.0},
+        {"name": "top", **plain, "above": ["n"], "range": [0.0, 12.0]},
+    ]
+    # Numbers first, then what stands in groups: three of the category, one that stays, two of the frequent value.
+    window = np.array(
+        [
+            [0.2, 0.5, 0.1, 0.1, 0.7, 0.2, 0.25, 0.9, 0.1],
+            [0.84, 0.004, 0.9, 0.8, 0.1, 0.1, 0.25, 0.2, 0.3],
+            [np.nan] * 9,
+        ]
+    )[None]
+    found = units.restored(window, columns)
+    # At the first step the frequent value is likely; at the second .04 would be rounded to it, and is not.
+    assert found[0, 0].tolist() == [2.0, 1.0, 125.0, 0.0, 3.0]
+    assert found[0, 1].tolist() == [8.4, 0.0, 125.0, 0.1, 12.0]
+    assert np.isnan(found[0, 2]).all()
+
+
+def test_chosen_rows_lie_along_the_open_axis() -> None:
+    x = np.arange(24).reshape(2, 3, 4)
+    assert np.array_equal(taken(x, [2, None, 4], np.array([2, 0]), 3), x[:, [2, 0]])
+    assert np.array_equal(taken(x, [None, 3, 4], np.array([1]), 2), x[1:])
+    assert taken(x, [None, 3, 4], np.arange(2), 2) is x
+    # What has no axis of rows, such as a noise map that all share, belongs to any of them.
+    assert taken(x, [2, 3, 4], np.array([1]), 2) is x
+
+
 def test_the_description_says_where_it_comes_from(run: Run, exported: Path) -> None:
     told = json.loads((exported / "model.json").read_text())
     assert told["classes"] == [str(digit) for digit in range(10)]
-    assert told["data"]["licence"]
+    assert told["data"]["licence"] == KNOWN[run.config["data"]["name"]].licence
     assert told["parity"]["largest"] < 1e-4
     assert told["half"]["bytes"] < 0.9 * told["half"]["bytes_whole"]
     assert told["figures"][0]["protocol"].startswith("fd")
@@ -235,6 +271,22 @@ def test_a_graph_that_differs_is_refused(run: Run, exported: Path, monkeypatch: 
         with torch.no_grad():
             bias -= 0.05
     assert check(run.family, exported)["largest"] < parity.TOLERANCE
+
+
+@pytest.mark.parametrize("size", parity.SIZES)
+def test_a_graph_that_differs_at_one_batch_size_is_refused(
+    run: Run, exported: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    plain = Generator.generate
+
+    def shifted(self: Generator, z: np.ndarray, *more: Any) -> np.ndarray:
+        made = plain(self, z, *more)
+        made[-1:] += 0.01 * (len(made) == size)
+        return made
+
+    monkeypatch.setattr(Generator, "generate", shifted)
+    with pytest.raises(ConfigError, match="away from PyTorch's"):
+        check(run.family, exported)
 
 
 def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,6 +457,10 @@ def test_draws_know_their_batch_axis() -> None:
 
 
 def test_gates_are_put_into_the_order_of_onnx() -> None:
+    """Its documents list the gates of GRU as z, r, h and those of LSTM as i, o, f, c."""
+    ours = {"gru": "rzh", "gru-before": "rzh", "lstm": "ifco"}
+    theirs = {"gru": "zrh", "gru-before": "zrh", "lstm": "iofc"}
+    assert {cell: "".join(ours[cell][place] for place in order) for cell, order in _GATES.items()} == theirs
     gates = torch.arange(8).repeat_interleave(2)[:8]
     assert _ordered(gates, (0, 3, 1, 2)).tolist() == [0, 0, 3, 3, 1, 1, 2, 2]
 

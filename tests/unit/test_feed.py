@@ -45,6 +45,13 @@ def test_the_shares_of_a_minibatch_are_the_minibatch() -> None:
         assert torch.equal(torch.cat([parted.indices(draw, share) for share in range(3)]), whole.indices(draw))
 
 
+@pytest.mark.parametrize("batch", [1, 7, 8])
+def test_a_minibatch_is_one_share_unless_more_are_asked_for(batch: int) -> None:
+    feed = Feed(split(30), batch, 0)
+    assert feed.shares == 1
+    assert len(feed.batch(0).x) == batch
+
+
 def test_rows_labels_and_range() -> None:
     images = np.arange(4 * 12, dtype=np.uint8).reshape(4, 3, 2, 2)
     images[0] = 0

@@ -16,7 +16,7 @@ from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.warm_start import first_layers
 from saddlepoint.family import DataSpec, build_family, get_family, get_preset
-from saddlepoint.run import api
+from saddlepoint.run import api, fine_tuning
 from saddlepoint.run.run import Run
 
 
@@ -43,6 +43,12 @@ def tuned(begun: Run | str, out: Path, data: np.ndarray | None = None, **more: A
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
     return dict(run.family.state_dict())
+
+
+@pytest.mark.parametrize(("shape", "size"), [((3, 64, 64), 64), ((1, 48, 64), "64x48"), ([1, 64, 48], "48x64")])
+def test_a_size_is_a_side_or_width_by_height(shape: Any, size: int | str) -> None:
+    """As --size takes it."""
+    assert fine_tuning._size(shape) == size
 
 
 def test_it_begins_with_the_average_and_the_options_of_the_run(begun: Run, tmp_path: Path) -> None:

@@ -96,6 +96,15 @@ def test_chain_inverts_at_every_size(shape: tuple[int, int, int]) -> None:
         torch.testing.assert_close(log_det[0], log_determinant(lambda part: chain(part)[0], x[:1]))
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 2, 1), (3, 6, 2, 2), (64, 6, 4, 4)])
+def test_activations_begin_with_mean_0_and_deviation_1_of_few_values_too(shape: tuple[int, ...]) -> None:
+    layer, x = ActNorm(6), 3 + 2 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    layer.begin(x)
+    y, _ = layer(x)
+    torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.square().mean((0, 2, 3)), torch.ones(6), atol=1e-5, rtol=1e-5)
+
+
 def test_mixing_begins_as_a_rotation() -> None:
     mixing = zeroed(Mixing(5))
     mixing.draw(stream("cpu", "draw"))  # type: ignore[operator]

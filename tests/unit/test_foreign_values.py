@@ -17,18 +17,19 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, SaddlepointError
 from saddlepoint.data.series.layout import layout_from_json
 from saddlepoint.engine.storage import tensors
 from saddlepoint.engine.storage.checkpoint import read_checkpoint, write_checkpoint
-from saddlepoint.engine.storage.tensors import read_header
+from saddlepoint.engine.storage.tensors import _BYTES, load_tensors, read_header
 from saddlepoint.evaluation import read_results
 from saddlepoint.export import kept
 from saddlepoint.export.sampler.description import reads_other_files
 from saddlepoint.export.sampler.generator import Generator
-from saddlepoint.run import index
+from saddlepoint.run import index, weights
 from tests.unit.foreign import HUGE, READERS, THEIRS, changed, made, outside, replaced, run, soon, within
 
 # --- what a configuration and a checkpoint may say --------------------------------------------------------------------
@@ -353,3 +354,32 @@ def test_an_export_in_a_cache_of_links_is_loaded(made: Path, tmp_path: Path) -> 
     assert torch.equal(saddlepoint.load(tmp_path / "snapshot").sample(3), saddlepoint.load(blobs).sample(3))
     with pytest.raises(CheckpointError, match="is an export"):
         saddlepoint.resume(tmp_path / "snapshot")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
+        torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.bfloat16, torch.float32,
+        torch.float64, torch.complex64,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_tensors_of_every_type_that_safetensors_has_are_read(tmp_path: Path, kind: torch.dtype) -> None:
+    x = torch.ones(3, 5).to(kind)
+    save_file({"x": x, "none": x[:0]}, tmp_path / "model.safetensors")
+    header = read_header(tmp_path / "model.safetensors")
+    assert header["x"].shape == (3, 5)
+    assert _BYTES[header["x"].dtype] == kind.itemsize
+    found = load_tensors(tmp_path / "model.safetensors")
+    assert found["x"].dtype == kind
+    assert torch.equal(found["x"].view(torch.uint8), x.view(torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("value", "sound"),
+    [(1, True), (5, True), (2**53, True), (0, False), (2**53 + 1, False), (True, False), (3.0, False), (None, False)],
+)
+def test_a_count_is_a_whole_number_within_its_bounds(value: Any, sound: bool) -> None:
+    assert weights._is_count(value, 1) is sound
+    assert weights._is_count(value, 1, 4) is (sound and value <= 4)

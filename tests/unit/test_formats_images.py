@@ -16,6 +16,8 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion, as_findings
 from saddlepoint.data.sources.folder import Item, Source
+from saddlepoint.data.sources.hdf5 import MIN_SIDE, _Array
+from saddlepoint.data.sources.idx import is_idx
 from saddlepoint.data.sources.paths import path_source
 from tests.unit.data_helpers import pictures, png
 
@@ -156,6 +158,9 @@ def test_svhn(tmp_path: Path) -> None:
     assert "extra_32x32.mat is left out" in said(source)
     alone, _ = rows_of(tmp_path / "extra_32x32.mat")
     assert len(alone) == 5
+    assert {item.split for item in alone} == {""}
+    alone, _ = rows_of(tmp_path / "test_32x32.mat")
+    assert {item.split for item in alone} == {""}, "a file by itself is divided"
 
 
 def test_another_matlab_file_is_refused_in_words(tmp_path: Path) -> None:
@@ -233,6 +238,22 @@ def test_channels_first_and_splits_within_a_file(tmp_path: Path) -> None:
         mine = [item for item in items if item.split == split]
         assert np.array_equal(np.stack([item.payload for item in mine]), part)
         assert [item.label for item in mine] == list(range(len(part)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "wanted"),
+    [
+        ((9, 28, 28), "uint8", True), ((9, 28, 28, 3), "uint8", True), ((9, 3, 28, 28), "float32", True),
+        ((9, 4, 28, 28), "uint8", True), ((9, 28, 28, 4), "bool", True), ((9, 1, 28, 28), "int16", True),
+        ((9, 28, 28, 1), "uint8", True), ((9, 2, 28, 28), "uint8", False), ((9, 5, 28, 28), "uint8", False),
+        ((9, 28, 28, 2), "uint8", False), ((9, 28), "uint8", False), ((9, 1, 1, 28, 28), "uint8", False),
+        ((0, 28, 28), "uint8", False), ((9, 28, 28), "object", False), ((9, 28, 28), "complex64", False),
+        ((9, 28, MIN_SIDE - 1), "uint8", False), ((9, MIN_SIDE, MIN_SIDE), "uint8", True),
+        ((9, MIN_SIDE - 1, 28, 3), "uint8", False),
+    ],
+)  # fmt: skip
+def test_which_arrays_of_hdf5_can_hold_images(shape: tuple[int, ...], kind: str, wanted: bool) -> None:
+    assert _Array(Path("x.h5"), "x", shape, kind).is_images is wanted
 
 
 def test_hdf5_never_leaves_its_file(tmp_path: Path) -> None:
@@ -588,3 +609,15 @@ def test_a_missing_package_is_named_with_its_extra(
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=rf"needs {module}: pip install 'saddlepoint\[{extra}\]'"):
         rows_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [
+        ("train-images-idx3-ubyte", True), ("train-images-idx3-ubyte.gz", True), ("t10k-images.idx3-ubyte", True),
+        ("train-labels-idx1-ubyte", False), ("a.idx", True), ("a.IDX3", True), ("a.idx1", False), ("a.png", False),
+        ("emnist-letters-train-images-idx3-ubyte.gz", True), ("emnist-letters-train-labels-idx1-ubyte.gz", False),
+    ],
+)  # fmt: skip
+def test_which_files_are_images_of_idx(name: str, images: bool) -> None:
+    assert is_idx(Path(name)) is images

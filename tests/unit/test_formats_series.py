@@ -19,6 +19,7 @@ from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.frame import Frame
 from saddlepoint.data.tables.long_array import read_array
+from saddlepoint.data.tables.ucr import _step
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 
@@ -143,6 +144,7 @@ def test_ts_of_unequal_lengths_with_missing_values_and_classes(tmp_path: Path) -
     assert frame.data["case"].tolist() == ["1"] * 3 + ["2"] * 2
     assert frame.data["class"].tolist() == ["Up"] * 3 + ["Down"] * 2
     assert "2 series of 2 to 3 steps and 2 channels" in said(frame)
+    assert "of each series is the column" in said(frame)
     assert "A_TEST.ts is not read" in said(frame)
 
 
@@ -183,6 +185,7 @@ def test_tsf(tmp_path: Path, frequency: str, times: list[str]) -> None:
     assert frame.data["state"].tolist() == ["NSW"] * 5
     assert frame.data["size"].tolist() == [3, 3, 3, 5, 5]
     assert (frame.time, frame.group) == ("time", "case")
+    assert set(frame.data) == {"time", "x", "case", "state", "size"}, "names and dates are told already"
 
 
 def test_tsf_of_a_strange_frequency_keeps_the_order(tmp_path: Path) -> None:
@@ -209,6 +212,19 @@ def test_arff_flat_is_what_scipy_reads(tmp_path: Path) -> None:
     assert frame.data["count"].tolist() == values["count"].tolist()
     assert [text.encode() for text in frame.data["kind"]] == values["kind"].tolist()
     assert frame.label == "kind"
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        ("yearly", (12, 0)), ("quarterly", (3, 0)), ("monthly", (1, 0)), ("weekly", (0, 7 * 86_400)),
+        ("daily", (0, 86_400)), ("hourly", (0, 3600)), ("half_hourly", (0, 1800)), ("minutely", (0, 60)),
+        ("secondly", (0, 1)), ("4_seconds", (0, 4)), ("1_second", (0, 1)), ("10_minutes", (0, 600)),
+        ("2_hours", (0, 7200)), ("3_days", (0, 3 * 86_400)), ("0_days", None), ("now_and_then", None), ("", None),
+    ],
+)  # fmt: skip
+def test_frequencies_of_tsf_are_months_or_seconds(words: str, step: tuple[int, int] | None) -> None:
+    assert _step(words) == step
 
 
 def test_arff_of_channels(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,6 +228,23 @@ def test_both_players_gradients_are_those_of_plain_autograd(objective: str, simu
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GANConfig(**options)  # type: ignore[arg-type]
+
+
+LEAST = (
+    ("latent_size", 1, 0), ("pieces", 1, 0), ("k", 1, 0), ("momentum_epochs", 2, 1), ("pretrain_epochs", 1, 0),
+    ("keep_input", 1.0, 0.0), ("keep_hidden", 1.0, 1.01), ("lr_decay", 1.0, 0.0), ("lr", 1e-9, 0.0),
+    ("discriminator_weight", 1e-9, 0.0), ("discriminator_lr", 1e-9, 0.0), ("instance_noise", 0.0, -1e-9),
+    ("momentum", 0.0, 1.0), ("momentum_end", 0.0, -1e-9), ("beta1", 0.0, 1.0), ("beta2", 0.0, 1.0),
+    ("column_norm", 1e-9, 0.0), ("contrast", 1e-9, 0.0), ("train_epochs", 1, 0), ("lr_decay_kimg", 1e-9, 0.0),
+    ("gamma_decay_kimg", 1e-9, 0.0), ("generator_widths", (1,), (4, 0)), ("discriminator_widths", (1,), ()),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), LEAST, ids=[f"{name}-{bad}" for name, _, bad in LEAST])
+def test_a_value_at_its_limit_is_taken_and_one_beyond_it_is_not(name: str, good: Any, bad: Any) -> None:
+    assert getattr(GANConfig(**{name: good}), name) == good
+    with pytest.raises(ConfigError, match=f"^{name.replace('_', '[-_]')} is "):
+        GANConfig(**{name: bad})
 
 
 def test_sequences_are_refused() -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.duration import Forecast
-from saddlepoint.run import jobs
+from saddlepoint.run import jobs, place
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.index import RunIndex, remove_run
 from saddlepoint.run.measure import after_training, is_followed
 from saddlepoint.serve.studio import actions, parts, runs, training
+from saddlepoint.serve.studio import run as page_of_run
 from saddlepoint.serve.studio.state import Studio, standing
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -93,6 +95,48 @@ def test_a_run_is_trained_on_by_the_command(trained: Path, tmp_path: Path, start
     assert len(started) == count
 
 
+@pytest.mark.parametrize(
+    ("state", "by", "elsewhere"),
+    [
+        ("measuring", (os.getpid(), "here"), False), ("measuring", (0, "nobody"), False), ("measuring", None, False),
+        ("measuring", (os.getpid() + 1, "there"), True), ("finished", (os.getpid() + 1, "there"), False),
+    ],
+)  # fmt: skip
+def test_a_page_knows_who_measures_a_run(
+    state: str, by: tuple[int, str] | None, elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "measuring", lambda self: by)
+    studio: Any = SimpleNamespace(entry=lambda name: Entry(name, state, "", path=tmp_path))
+    entry, found = page_of_run._standing(studio, "mine")
+    assert (entry.name, entry.state, found) == ("mine", state, elsewhere)
+
+
+@pytest.mark.parametrize(("family", "options"), [("gan", {"no_such_option": 1}), ("no_such_family", {"lr": 0.5})])
+def test_options_that_this_version_does_not_know_stay_as_they_are(family: str, options: dict[str, Any]) -> None:
+    assert place._options({"family": family, "options": options}) == options
+
+
+def test_other_data_are_told_by_name_by_option_or_by_what_they_hold() -> None:
+    rows = {"rows": 9, "total": 11, "fingerprint": "ab"}
+    one = {"source": "mine", "options": {"size": 16, "fit": "pad"}, **rows}
+    assert place._other_data(one, {**one, "source": "yours"}) == "data: mine there, yours now"
+    assert (
+        place._other_data(one, {**one, "options": {"size": 32, "fit": "pad"}}) == "data option size: 16 there, 32 now"
+    )
+    assert place._other_data(one, {**one, "options": None}) == (
+        "data option size: 16 there, not given now, data option fit: pad there, not given now"
+    )
+    assert place._other_data({**one, "options": None}, one).startswith("data option size: not given there, 16 now")
+    assert place._other_data(one, {**one, "fingerprint": "cd"}).startswith("data: mine has changed, ")
+
+
+def test_options_that_an_earlier_version_did_not_know_have_their_defaults() -> None:
+    found = place._options({"family": "gan", "options": {"lr": 0.5}})
+    assert found["lr"] == 0.5
+    assert found == place._options({"family": "gan", "options": dict(found)})
+    assert len(found) > 20
+
+
 def test_runs_that_are_over_offer_to_be_trained_on() -> None:
     offered = {state: runs._row(Entry("a", state, family="gan"), [])["over"] for state in ("finished", "stopped")}
     assert offered == {"finished": True, "stopped": True}
@@ -158,7 +202,11 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
             assert (form.report.value, said(form)) == (False, []), "as the command: data by name is measured on request"
             form.report.value = True
             assert said(form) == ["--report"]
+            with form.reading:
+                before = ui.label("what was told of other data")
             await form.read()
+            assert form.reading.default_slot.children
+            assert before not in form.reading.default_slot.children
             await form.foretold()
             assert form.after.text == "The report takes about 40 s more after the training."
             form.report.value = False
@@ -168,6 +216,24 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
             assert (form.report.value, said(form)) == (True, []), "own data is measured"
             form.report.value = False
             assert said(form) == ["--no-report"]
+
+    asyncio.run(visit())
+
+
+def test_the_command_of_a_form_says_what_is_not_usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "report_time", lambda *asked: Forecast(41.0))
+
+    async def visit() -> None:
+        with Client(ui.page("")):
+            form = training.Form(Studio(tmp_path))
+            await form.chosen()
+            form.source.field.value = "digits"
+            form.budget.value, form.remedy.value = "7m", ""
+            assert form.arguments == ["--budget", "7m"]
+            form.seed.value = 5
+            assert form.arguments == ["--budget", "7m", "--seed", "5"]
+            form.seed.value, form.threads.value = None, "2"
+            assert form.arguments == ["--budget", "7m", "--threads", "2"]
 
     asyncio.run(visit())
 

@@ -181,6 +181,20 @@ def test_a_head_within_its_limits_is_read(port: int) -> None:
     assert said(port, HEAD + b"Connection: close\r\n" + fields + b"\r\n").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_head_at_a_limit_is_read_and_one_beyond_it_is_not(port: int, beyond: int) -> None:
+    wire, close = Wire(), b"Connection: close\r\n"
+    start, end = b"GET /health?", b" HTTP/1.1\r\n"
+    line = start + b"a" * (wire.line - len(start) - len(end) + beyond) + end
+    assert said(port, line + b"Host: 127.0.0.1\r\n" + close + b"\r\n").startswith(b"HTTP/1.1 414") is bool(beyond)
+    head = HEAD + close + b"X: \r\n\r\n"
+    head = head.replace(b"X: ", b"X: " + b"a" * (wire.head - len(head) + beyond))
+    assert said(port, head).startswith(b"HTTP/1.1 431") is bool(beyond)
+    known = (HEAD + close).count(b"\r\n") - 1
+    fields = HEAD + close + b"X: a\r\n" * (wire.fields - known + beyond) + b"\r\n"
+    assert said(port, fields).startswith(b"HTTP/1.1 431") is bool(beyond)
+
+
 def test_one_blank_line_before_a_request_is_passed_over(port: int) -> None:
     """RFC 9112, 2.2; some clients end a body with one. Also where its halves come one after the other."""
     one = HEAD + b"\r\n"

@@ -327,3 +327,21 @@ def test_numbers_of_numpy_are_read(tmp_path: Path) -> None:
     found = read_file(written(tmp_path / "x", pickle.dumps(values)))
     assert (found["a"], found["b"], found["c"]) == (0.1, -3, 0.5)
     assert not isinstance(found["d"], (Tensor, np.ndarray))  # an array is passed over
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ("storage",), ("storage", int, "0", "cpu"), ("storage", int, "0", "cpu", 4, None, None),
+        ("module", int, "0", "cpu", 4), ("storage", int, 0, "cpu", 4), ("storage", int, "0", "cpu", 4, "view"),
+        ["storage", int, "0", "cpu", 4], None, "storage",
+    ],
+)  # fmt: skip
+def test_what_is_no_storage_is_refused(told: Any) -> None:
+    with pytest.raises(Refused, match="that is no storage"):
+        pickles._key_of(told)
+
+
+def test_the_key_of_a_storage_is_its_third_part() -> None:
+    assert pickles._key_of(("storage", int, "17", "cpu", 4)) == "17"
+    assert pickles._key_of(("storage", int, "17", "cpu", 4, None)) == "17"

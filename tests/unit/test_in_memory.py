@@ -235,6 +235,18 @@ def test_a_prepared_data_set_is_taken_as_it_is() -> None:
     assert len(again.splits["test"]) == 4
 
 
+def test_prepared_data_are_found_by_their_name_alone() -> None:
+    """What the cache holds already is not kept twice: a note says where it is."""
+    given = load_dataset("digits")
+    name = in_memory.PREFIX + given.fingerprint[:16]
+    again = load_dataset(given)
+    in_memory._HELD.pop(name, None)
+    found = load_dataset(name)
+    assert found.fingerprint == given.fingerprint
+    assert again.splits["train"].x.filename == given.splits["train"].x.filename == found.splits["train"].x.filename
+    assert all(np.array_equal(found.splits[split].x, part.x) for split, part in given.splits.items())
+
+
 def test_a_run_goes_on_without_the_object_and_with_it(tmp_path: Path) -> None:
     data = (torch.from_numpy(GREY / 255)[:, None], WORDS)
     run = saddlepoint.train("cgan", data, steps=2, options=SMALL, threads=1, out=tmp_path / "run")

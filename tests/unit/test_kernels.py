@@ -326,3 +326,39 @@ def test_a_planted_error_is_found() -> None:
     with pytest.raises(AssertionError, match="more than rounding allows"):
         assert_near(wrong, what.y, what.sizes["y"], rounded=True)
     assert library.why_not() or computed(case)[0].shape == y.shape
+
+
+@by_kernels
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("a", [1.0, 0.5])
+def test_tanh_and_its_gradient_are_right(kind: torch.dtype, a: float) -> None:
+    x, dy = normal(5, 70).to(kind).requires_grad_(), normal(5, 70)
+    with bf16():
+        y = layers.tanh(x, a)
+        (dx,) = torch.autograd.grad(y, x, dy)
+    assert type(y.grad_fn).__name__ == "_TanhBackward"
+    exact = x.detach().double().requires_grad_()
+    wanted = torch.tanh(a * exact)
+    (slope,) = torch.autograd.grad(wanted, exact, dy.double())
+    assert (y.dtype, dx.dtype) == (torch.float32, kind)
+    torch.testing.assert_close(y.double(), wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dx.double(), slope, rtol=ROUNDED if kind == torch.bfloat16 else 1e-4, atol=1e-5)
+
+
+def test_room_for_a_large_gradient_is_used_again_once_nobody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LARGE", 12)
+    whole = torch.ones(6, 4)
+    for weight in (torch.ones(3, 4), whole[:3]):  # a view is its owner's
+        first = products._gradient_like(weight)
+        place = first.data_ptr()
+        assert first.shape == weight.shape
+        assert products._gradient_like(weight).data_ptr() != place, "it is still held"
+        held = products._gradient_like(weight)
+        place = held.data_ptr()
+        del held
+        assert products._gradient_like(weight).data_ptr() == place
+        # Another shape of the same owner has room of its own.
+        assert products._gradient_like(weight.t()).shape == (4, 3)
+    small = torch.ones(11)
+    assert products._gradient_like(small).shape == (11,)
+    assert id(small) not in products._KEPT

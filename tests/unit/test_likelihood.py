@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from saddlepoint import evaluation as ev
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.spec import DataSpec, DataStats
+from saddlepoint.engine.machine import runtime
 from saddlepoint.evaluation.report.page import write_page
+from saddlepoint.family import build_family, get_family, get_preset
+from saddlepoint.run.run import Run
 
 FEATURES, SQUARE = 3, (1, 4, 4)
 
@@ -231,3 +236,16 @@ def test_an_encoder_that_knows_its_rows_only_gives_others_back_badly() -> None:
     rows = _measured(subject, data, "replication")
     assert rows["squared error, training rows", "model"].value == 0
     assert rows["squared error, held-out rows", "model"].value > 0.05
+
+
+def test_a_run_says_how_likely_samples_are_and_the_same_for_a_seed() -> None:
+    family = build_family("flow", get_preset(get_family("flow"), "small")[1], DataSpec("vector", (2,)))
+    family.reset_parameters(runtime.stream("cpu", "weights"))
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    family.prepare(DataStats(x.mean(0), x.std(0), x))
+    run = Run(Path("made"), {"family": "flow"}, family.eval(), 1, True)
+    found = run.log_likelihood(x, seed=3)
+    direct = family.log_likelihood(x, generator=runtime.stream("cpu", "likelihood", 3))
+    assert torch.equal(found.values, direct.values)
+    assert torch.equal(run.log_likelihood(x, seed=3).values, found.values)
+    assert found.values.shape == (9,)

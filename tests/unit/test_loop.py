@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import CheckpointError, ConfigError, TrainingError
 from saddlepoint.data.feed import Feed
+from saddlepoint.data.spec import DataStats
 from saddlepoint.engine import run_writer
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.machine.distributed import ProcessGroup
+from saddlepoint.engine.run_writer import RunWriter
 from saddlepoint.engine.settings import SILENT, Observer, Settings
 from saddlepoint.engine.storage.checkpoint import list_checkpoints, newest_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Batch, Context, OptimizerSpec, Phase, Stage, Terms
+from saddlepoint.family.capabilities import Prepared
 from tests.contract.toys import BATCH, Scripted, points
 
 CYCLE = (Phase("D", ("discriminator",), "D"), Phase("G", ("generator",), "G"))
@@ -172,6 +176,41 @@ def test_a_log_that_cannot_be_written_is_said_at_reports_not_at_every_step(
     run.train(points().stats)
     assert said == ["the log could not be written (No space left on device); training goes on"] * 6
     assert [line["step"] for line in RunFolder(tmp_path).read_log()] == [*range(1, 11), *range(15, 51, 5)]
+
+
+def test_a_family_sees_its_data_once_before_the_first_step_and_not_again_when_it_goes_on(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    steps: list[int] = []
+
+    class Seeing(Scripted, Prepared):
+        def prepare(self, stats: DataStats) -> None:
+            seen.append((len(steps), len(stats.examples)))
+
+    def counted(family: Scripted, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        steps.append(1)
+        return quadratic(family, phase, batch, ctx)
+
+    def family() -> Seeing:
+        networks = {"generator": nn.Linear(2, 2), "discriminator": nn.Linear(2, 1)}
+        spec = OptimizerSpec("sgd", lr=0.01)
+        return Seeing(networks, (Stage("main", CYCLE),), {"D": spec, "G": spec}, counted)
+
+    trainer(family(), tmp_path, steps=4).train(points().stats)
+    assert [count for count, _ in seen] == [0]
+    trainer(family(), tmp_path, steps=6).train(points().stats)
+    assert len(seen) == 1
+
+
+def test_only_the_process_that_writes_keeps_a_log_and_tells_of_it(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        told: list[Mapping[str, Any]] = []
+        folder = RunFolder(tmp_path / str(rank))
+        folder.path.mkdir()
+        writer = RunWriter(folder, 2, ProcessGroup(rank, 2, rank), Observer(report=told.append))
+        writer.add({"step": 1}, {"step": 2})
+        writer.add()
+        assert [line["step"] for line in told] == [[1, 2], []][rank]
+        assert [line["step"] for line in folder.read_log()] == [[1, 2], []][rank]
 
 
 def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from saddlepoint import evaluation as ev
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluation.measurements.membership import AREA, AREA_LOGIT, BY_LOGIT, BY_SAMPLES
+from saddlepoint.evaluation.measurements.membership import AREA, AREA_LOGIT, BY_LOGIT, BY_SAMPLES, RATE, _told
 from saddlepoint.evaluation.rows import Row
 from saddlepoint.metrics.membership import _clopper_pearson, curve_area, power_at_low_error
 
@@ -68,6 +68,14 @@ def test_rows_that_come_several_times_say_no_more() -> None:
         once, again = measure(members, others), measure(members.repeat(4), others.repeat(4), together=(4, 4))
         assert again.value == pytest.approx(once.value)
         assert again.interval == pytest.approx(once.interval, abs=2e-3)
+
+
+def test_the_area_of_few_rows_has_no_interval() -> None:
+    members, others = np.arange(8.0) + 0.5, np.arange(8.0)
+    found = curve_area(members, others, together=(1, 4))
+    assert found.value == pytest.approx((members[:, None] > others).mean())
+    assert (found.interval, found.standard_error) == (None, None)
+    assert "no interval: 2 independent rows of the rarer kind" in str(found.details["limitation"])
 
 
 def test_few_rows_have_no_interval_and_say_so() -> None:
@@ -211,6 +219,30 @@ def test_windows_of_a_later_time_are_told_by_shape_alone_no_better() -> None:
     found = _row(report, BY_SAMPLES)
     assert found.interval is not None
     assert found.interval[0] <= 0.01 <= found.interval[1]
+
+
+TELLS, NOT = "tells training rows from others", "does not tell training rows from others"
+
+
+@pytest.mark.parametrize(
+    ("low", "floor", "words"),
+    [
+        (None, None, "may or may not tell training rows"), (0.02, None, TELLS), (RATE, None, NOT), (0.005, None, NOT),
+        (0.02, (0.0, 0.015), TELLS), (0.02, (0.0, 0.03), NOT), (0.02, (0.0, 0.001), TELLS), (0.005, (0.0, 0.001), NOT),
+    ],
+)  # fmt: skip
+def test_members_are_told_by_more_than_guessing_and_than_a_set_that_cannot_know_them(
+    low: float | None, floor: tuple[float, float] | None, words: str
+) -> None:
+    own = Row(BY_SAMPLES.name, "generator (EMA)", 0.5, interval=None if low is None else (low, 0.9))
+    other = None if floor is None else Row(BY_SAMPLES.name, "held-out", 0.0, interval=floor, role="control")
+    assert _told(own, other) == words
+
+
+def test_a_floor_without_an_interval_is_its_value() -> None:
+    own = Row(BY_SAMPLES.name, "generator (EMA)", 0.5, interval=(0.02, 0.9))
+    for value, words in ((0.01, TELLS), (0.03, NOT)):
+        assert _told(own, Row(BY_SAMPLES.name, "held-out", value, role="control")) == words
 
 
 def test_small_data_has_no_interval_and_the_verdict_says_why() -> None:

@@ -96,6 +96,13 @@ def test_p_values_are_uniform_where_nothing_is_copied() -> None:
     assert flags <= 6
 
 
+def test_samples_farther_away_than_real_rows_are_no_copies() -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (200, *TRAIN.shape[1:])).astype(np.uint8)
+    found = memorisation(nearness(noise, TRAIN), nearness(HELD_OUT, TRAIN), len(TRAIN))
+    assert found.p_value > 0.999
+    assert not found.copying
+
+
 def test_small_data_carries_a_warning() -> None:
     found = memorisation(nearness(FRESH, TRAIN[:200]), nearness(HELD_OUT, TRAIN[:200]), 200)
     assert "200 training rows" in str(found.near.details["limitation"])

@@ -13,6 +13,7 @@ import torch
 from saddlepoint import evaluation
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples import memorised
+from saddlepoint.run.samples.neighbours import Neighbours
 
 TRAIN = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(8, 2).repeat(8, 3) * 20
 
@@ -68,3 +69,29 @@ def test_pairs_are_those_of_features_unless_only_pixels_show_copies(
     picture, distances = memorised.copies(run)
     assert (distances, drawn) == (pair[2:], [3])
     assert {20 * int(pair[0]), 20 * int(pair[1])} <= set(np.asarray(picture.convert("L")).ravel().tolist())
+
+
+class Means:
+    """Features of pictures: their mean."""
+
+    name = "means"
+
+    def extract(self, images: np.ndarray) -> SimpleNamespace:
+        return SimpleNamespace(x=images.reshape(len(images), -1).mean(1, keepdims=True).astype(np.float32))
+
+
+def test_the_nearest_training_picture_is_that_by_features_or_by_pixels() -> None:
+    rng = np.random.default_rng(0)
+    train = rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    images = rng.integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+    run: Run = SimpleNamespace()  # type: ignore[assignment]
+    flat = [x.reshape(len(x), -1).astype(float) for x in (images, train)]
+    by_pixels = ((flat[0][:, None] - flat[1]) ** 2).sum(2).argmin(1)
+    by_means = np.abs(flat[0].mean(1)[:, None] - flat[1].mean(1)).argmin(1)
+    assert by_pixels.tolist() != by_means.tolist()
+    for extractor, wanted, words in ((None, by_pixels, "pixels"), (Means(), by_means, "features of means")):
+        found = Neighbours(run)
+        features = None if extractor is None else extractor.extract(train).x
+        vars(found).update(extractor=extractor, _train=train, _features=features)
+        assert found.look(images).tolist() == wanted.tolist()
+        assert found.told_by == words

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.metrics import bootstrap as module
 from saddlepoint.metrics.bootstrap import (
     Estimate,
     as_features,
@@ -80,6 +81,21 @@ def test_error_of_a_squared_distance_at_both_ends() -> None:
     # Far from 0, the plugged-in linear variance holds the second order twice over.
     _, far = squared_interval(1e4, bias=1.0, linear=9.0, second=4.0)
     assert far == pytest.approx(math.sqrt(9 - 2 * 4 + 4), rel=1e-3)
+
+
+@pytest.mark.parametrize("constant", [0.0, 3.0])
+@pytest.mark.parametrize("mixed", [0.2, 0.5, 0.8])
+def test_error_of_a_squared_distance_in_between_is_that_of_the_mixed_slope(mixed: float, constant: float) -> None:
+    """Near 0 the slope is the ratio of the biases of its parts; here a known share of that ratio is mixed in."""
+    bias, linear, second = 1.5, 9.0, 4.0
+    value = math.sqrt(module._NEAR * second * (1 - mixed) / mixed)
+    slope = (linear - 2 * second * (1 - mixed)) / (value + mixed * bias)
+    (low, high), error = squared_interval(value, bias=bias, linear=linear, second=second, constant=constant)
+    assert error == pytest.approx(math.sqrt(slope * value + second + constant), rel=1e-9)
+    z = stats.norm.ppf(0.975)
+    for end in (low, high):
+        if end > 0:
+            assert (value - end) ** 2 == pytest.approx(z**2 * (slope * end + second + constant), rel=1e-9)
 
 
 @pytest.mark.parametrize("length", [0.0, 0.1, 0.5, 2.0])

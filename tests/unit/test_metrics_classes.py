@@ -127,6 +127,19 @@ def test_kl_bias_and_variance_for_equal_histograms(sampled: bool) -> None:
     assert 0.92 < covered < 0.985
 
 
+def test_error_of_a_clear_total_variation_is_that_of_a_difference_of_shares() -> None:
+    """Where all differences are clear their signs are known, and half their sum is linear in the shares of both."""
+    n, m = 40_000, 10_000
+    shares, other = np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.3, 0.5])
+    made, real = (np.repeat(np.arange(3), (size * p).round().astype(int)) for size, p in ((n, shares), (m, other)))
+    signs = np.sign(shares - other)
+    own, its = ((1 - (signs @ p) ** 2) / size for p, size in ((shares, n), (other, m)))
+    for reference, variance in ((other, own), (real, own + its)):
+        found = class_histogram(made, reference, classes=3).total_variation
+        assert found.value == pytest.approx(0.5)
+        assert found.standard_error == pytest.approx(math.sqrt(variance) / 2, rel=1e-6)
+
+
 @pytest.mark.parametrize("case", ["equal", "unequal", "missing"])
 def test_total_variation_interval_covers_its_expectation(case: str) -> None:
     rng, q = np.random.default_rng(3), np.full(10, 0.1)

@@ -195,6 +195,27 @@ def test_extrapolation_removes_the_bias_and_its_interval_covers_the_truth(case: 
     assert 0.89 < np.mean([low <= expected <= high for low, high in around]) < 1
 
 
+@pytest.mark.parametrize("d", [1, 3])
+def test_the_bias_is_the_trace_of_the_covariances_of_the_feature_vectors(d: int) -> None:
+    """`frechet_infinity` says which: (x, x'_i x'_j / sqrt(2 (s_i + s_j))), x' balanced. Here each is written out."""
+    rng = np.random.default_rng(12)
+    a, b = rng.exponential(size=(2000, d)) @ rng.normal(size=(d, d)), rng.normal(size=(3000, d)) * (1 + np.arange(d))
+    one, two = (np.cov(x.T).reshape(d, d) for x in (a, b))
+    squares, vectors = np.linalg.eig(one @ two)
+    s, balance = np.sqrt(squares), np.linalg.inv(vectors)
+    balance *= np.sqrt(s / np.diag(balance @ one @ balance.T))[:, None]
+    expected = 0.0
+    for x, map_ in ((a, balance), (b, np.linalg.inv(balance).T)):
+        centred = x - x.mean(0)
+        balanced = centred @ map_.T
+        assert np.cov(balanced.T).reshape(d, d) == pytest.approx(np.diag(s), abs=1e-9)
+        pairs = balanced[:, :, None] * balanced[:, None] / np.sqrt(2 * (s[:, None] + s))
+        expected += np.concatenate([centred, pairs.reshape(len(x), -1)], 1).var(0, ddof=1).sum() / len(x)
+    found = _expand(torch.from_numpy(a), torch.from_numpy(b), least=10).bias
+    # Means of squares of finite samples are not quite s: a share of 1 / n.
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
 def test_linear_variance_is_that_of_leaving_out_rows() -> None:
     # Skewed rows: means and covariances vary together, and signs count.
     rng = np.random.default_rng(11)

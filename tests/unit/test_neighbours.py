@@ -18,6 +18,8 @@ def _rows(case: str, n: int, seed: int) -> torch.Tensor:
     x = rng.normal(size=(n, 5))
     if case == "offset":
         x += 1e4  # float32 alone would know these distances to two digits only
+    if case == "rounded":
+        x += 1e2  # float32 mistakes neighbours that are about as far away for one another
     if case == "outlier":
         x[0] += 1e6
     if case == "copies":
@@ -32,14 +34,18 @@ def _all(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 CASES = ("plain", "offset", "outlier", "copies")
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, "rounded"])
 @pytest.mark.parametrize("size", [1, 2**20])
-def test_nearest_rows(case: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("k", "spare"), [(5, None), (5, 0), (1, 0), (2, 0)])
+def test_nearest_rows(case: str, size: int, k: int, spare: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is no candidate to spare: all is known from the bounds of those that are no candidates."""
     monkeypatch.setattr(neighbours, "_TABLE", size)
-    x = _rows(case, 80, 0)
-    squares, indices = nearest_within(Table.of(x, torch.zeros(5, dtype=torch.float64)), 5)
+    if spare is not None:
+        monkeypatch.setattr(neighbours, "_SPARE", spare)
+    x = _rows(case, 600 if case == "rounded" else 80, 0)
+    squares, indices = nearest_within(Table.of(x, torch.zeros(5, dtype=torch.float64)), k)
     table = _all(x, x).fill_diagonal_(torch.inf)
-    assert torch.equal(squares, table.sort(1).values[:, :5])
+    assert torch.equal(squares, table.sort(1).values[:, :k])
     assert torch.equal(table.gather(1, indices), squares)
 
 

@@ -25,6 +25,7 @@ from saddlepoint.data.poisson import PoissonFeed
 from saddlepoint.data.spec import DataSpec, DataStats
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import Update, locate
+from saddlepoint.engine.privacy import accountant
 from saddlepoint.engine.privacy.gradients import clipped_sums, pair_gradients
 from saddlepoint.engine.privacy.secret import secret_of
 from saddlepoint.engine.privacy.trainer import PrivateTrainer
@@ -265,6 +266,18 @@ def test_one_update_with_all_rows_costs_what_the_closed_form_says(noise: float) 
     assert exact <= found <= exact + 0.011
     assert epsilon(noise, 1.0, 0, 1e-5) == 0
     assert epsilon(0.0, 1.0, 1, 1e-5) == math.inf
+
+
+@pytest.mark.parametrize("target", [0.02, 0.3, 0.9, 1.0, 7.0])
+def test_the_noise_for_an_epsilon_is_enough_and_hardly_more(target: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here epsilon is one over the noise, and so is noise over epsilon; less than a quarter is not looked for."""
+    monkeypatch.setattr(accountant, "epsilon", lambda noise, rate, updates, delta: 1 / noise)
+    noise = accountant.noise_for(target, 1e-5, 0.01, 10)
+    wanted = max(1 / target, 0.25)
+    assert wanted <= noise <= 1.0101 * wanted + 1e-6
+    monkeypatch.setattr(accountant, "epsilon", lambda noise, rate, updates, delta: 10.0)
+    with pytest.raises(ConfigError, match="no noise keeps 1,234 updates within it; take fewer --steps"):
+        accountant.noise_for(target, 1e-5, 0.01, 1234)
 
 
 @pytest.mark.slow

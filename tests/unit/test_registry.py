@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.families.gan import GAN
-from saddlepoint.family import register, registry
+from saddlepoint.family import families, register, registry
 
 OWN = """
 from saddlepoint.families.gan import GAN
@@ -229,3 +230,13 @@ def test_slips_are_told_without_pytorch(words: list[str], said: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "False"]
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(families()))
+def test_a_word_that_is_no_choice_is_refused_by_every_option_of_words(name: str) -> None:
+    """So that a slip is told before anything is trained, not taken for one of several ways."""
+    config = next(iter(families()[name].PRESETS.values()))
+    words = [field.name for field in dataclasses.fields(config) if isinstance(getattr(config, field.name), str)]
+    for word in words:
+        with pytest.raises(ConfigError, match="no-such-way"):
+            dataclasses.replace(config, **{word: "no-such-way"})

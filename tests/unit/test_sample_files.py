@@ -14,6 +14,7 @@ import saddlepoint
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data import load_dataset, load_samples
+from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.images.write import write_images
 from saddlepoint.figures import grids
 from saddlepoint.run.samples import pictures
@@ -131,3 +132,12 @@ def test_truncation_pulls_samples_to_the_mean(tmp_path: Path, run: saddlepoint.R
         run.sample(3, truncation=0.5)
     with pytest.raises(ConfigError, match="leave one of them out"):
         pictures.draw(styled, "truncation", 3, truncation=0.5)
+
+
+def test_windows_of_a_data_set_without_a_table_are_read_with_its_features(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((6, 9, 3)).astype(np.float32)
+    data = Dataset("made", "sequence", {split: Split(x) for split in ("train", "valid", "test")}, (), "ab" * 32)
+    np.save(tmp_path / "s.npy", x)
+    found, labels = load_samples(tmp_path / "s.npy", data)
+    assert labels is None
+    assert np.allclose(found, x)

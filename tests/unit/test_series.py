@@ -14,7 +14,7 @@ from saddlepoint.data import Dataset, Split, inspect_source, load_dataset, load_
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series import windows as series
 from saddlepoint.data.series.layout import Column, Layout, layout_from_json
-from saddlepoint.data.series.samples import write_samples
+from saddlepoint.data.series.samples import csv_text, write_samples
 from saddlepoint.data.series.sines import SINES
 from saddlepoint.data.series.time_index import TimeIndex, time_index_from_json
 from saddlepoint.data.tables.numbers import decimals_of
@@ -326,7 +326,13 @@ def test_samples_go_back_into_the_table_and_are_read_again(tmp_path: Path, kind:
     assert labels is not None
     assert labels.tolist() == shop.tolist()
     assert np.allclose(back, x, atol=1e-6, equal_nan=True)
+    if kind == "npz":
+        with np.load(path) as arrays:
+            assert arrays["labels"].tolist() == shop.tolist()
+            assert arrays["times"].shape == x.shape[:2]
+            assert arrays["times"][0, :2].tolist() == [pd.Timestamp(day).value for day in DAYS[330:332]]
     if kind == "csv":
+        assert csv_text(x, data.layout, shop, data.classes) == path.read_bytes(), "as the server sends it"
         header, first, *_ = path.read_text().replace('"', "").splitlines()
         assert header == "window,date,shop,size,visitors,price"
         _, date, name, size, visitors, price = first.split(",")

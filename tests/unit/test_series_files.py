@@ -17,6 +17,7 @@ import pytest
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.data.tables import text as reading
 from saddlepoint.data.tables.table import Table, is_table, read_table
 
 DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range("2020-01-01", periods=40)]
@@ -79,6 +80,47 @@ def test_a_layout_is_told_from_the_first_lines(tmp_path: Path, name: str) -> Non
     table = checked(tmp_path / "x.csv", text)
     assert words in said(table)
     assert list(table.values) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a b c\n", "names columns but holds no rows"),
+        ("a,b,c\n", "names columns but holds no rows"),
+        # A comma is decimal only where each line below has exactly one.
+        ("v\n1,5\n2,5\n1,2,3\n", "line 4 has 3 values, but the first line names 2 columns"),
+        ("v\n1,5\n2\n3,5\n4,5\n5\n", "line 3 has 1 values, but the first line names 2 columns"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "x.txt").write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_table(tmp_path / "x.txt", Options())
+
+
+def test_one_column_with_decimal_commas(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("v\n" + "".join(f"{value},5\n" for value in range(40)))
+    assert read_table(tmp_path / "x.txt", Options()).values["v"].tolist() == [value + 0.5 for value in range(40)]
+
+
+def test_a_stream_of_blanks_is_read_a_block_at_a_time() -> None:
+    asked: list[int] = []
+
+    class Source(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(-1 if size is None else size)
+            return super().read(size)
+
+    line = b'1 \t 2   "a  b"\n'
+    whole = line * (3 * reading._BLOCK // len(line))
+    stream, found = reading._Blanks(Source(whole)), b""
+    while part := stream.read():
+        found += part
+    assert found == whole.replace(line, b'1\t2\t"a  b"\n')
+    assert set(asked) == {reading._BLOCK}
+    asked.clear()
+    assert reading._Blanks(Source(whole)).read(100) == 100 // len(line) * b'1\t2\t"a  b"\n'
+    assert asked == [100]
 
 
 def test_the_look_of_a_file_is_kept_for_samples(tmp_path: Path) -> None:
@@ -179,7 +221,7 @@ def test_what_the_head_of_a_file_promises_is_checked_to_its_end(
 ) -> None:
     """Whole numbers become fractions, numbers texts with marks, far behind what is looked at first."""
     monkeypatch.setattr("saddlepoint.data.tables.text._PEEK", 300)
-    monkeypatch.setattr("saddlepoint.data.tables.text._BLOCK", 400)
+    monkeypatch.setattr("saddlepoint.data.tables.reading._BLOCK", 400)
     count = [str(i * 7 % 31) for i in range(400)]
     count[300] = "2.5"
     marked = [str(i * i % 97) for i in range(400)]

@@ -57,6 +57,15 @@ def test_the_step_that_is_advised_is_a_usual_one(step: float, dates: bool, word:
     assert suggested_step(step, dates) == word
 
 
+def test_suggested_steps_are_those_of_clocks_and_calendars() -> None:
+    words = [f"{n}{unit}" for unit in ("s", "min") for n in (1, 2, 5, 10, 15, 30)]
+    words += [f"{n}h" for n in (1, 2, 3, 4, 6, 12)] + ["1D", "7D", "28D"]
+    sizes = [pd.Timedelta(word).value for word in words]
+    assert [suggested_step(size, True) for size in sizes] == words
+    assert [suggested_step(size - 1, True) for size in sizes] == words
+    assert suggested_step(sizes[-1] * 2, True) == "28D"
+
+
 def test_rows_are_brought_to_a_step_as_pandas_does_it() -> None:
     rng = np.random.default_rng(1)
     stamps = np.datetime64("2020-01-01", "ns") + np.sort(rng.choice(40 * 24 * 60, 900, replace=False)).astype("m8[m]")

@@ -153,6 +153,15 @@ def test_no_window_of_one_part_shares_a_point_with_the_other() -> None:
         assert len(first) > 0.3 * len(x)
 
 
+def test_random_parts_hold_every_row_once() -> None:
+    for n, first in ((10, 8), (503, 402)):
+        parts = series_scores._random_parts(n, 5, np.random.default_rng(2))
+        assert len({train.tobytes() for train, _ in parts}) == len(parts) == 5
+        for train, test in parts:
+            assert len(train) == first
+            assert sorted([*train, *test]) == list(range(n))
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_windows_of_many_short_series_are_divided_within_each(count: int) -> None:
     """The next series begins where no point is shared: there nothing is left out."""

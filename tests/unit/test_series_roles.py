@@ -696,3 +696,26 @@ def test_numbers_as_large_as_floats_go_are_read_or_refused_in_words(tmp_path: Pa
         with contextlib.suppress(DataError):
             read_table(path, options)
     assert load_dataset(str(path), window=4, time_column="none").spec.shape[0] == 4
+
+
+@pytest.mark.parametrize(("repeats", "read"), [(2, True), (4, True), (5, False), (6, False)])
+def test_up_to_a_hundredth_of_repeated_times_is_a_fault_of_the_file(tmp_path: Path, repeats: int, read: bool) -> None:
+    days = list(pd.date_range("2020-01-01", periods=400 - repeats))
+    for place in range(repeats):
+        days.insert(20 + 37 * place, days[20 + 37 * place])
+    path = write(tmp_path / "x.csv", pd.DataFrame({"day": days, "v": noise(400)}))
+    if read:
+        assert read_table(path, Options()).groups is None
+    else:
+        with pytest.raises(DataError, match=f"{repeats} of 400 rows repeat a time of 'day'"):
+            read_table(path, Options())
+
+
+def test_an_empty_column_that_is_asked_for_is_refused_and_any_other_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b,e\n" + "".join(f"{i * i % 17},{i * 7 % 31},\n" for i in range(60)))
+    for columns in (None, "a,b"):
+        table = read_table(tmp_path / "x.csv", Options.of(columns=columns))
+        assert list(table.values) == ["a", "b"]
+        assert "for they hold no value: e" in said(table)
+    with pytest.raises(DataError, match="column 'e' cannot be learned: it holds no value; leave it out of --columns"):
+        read_table(tmp_path / "x.csv", Options.of(columns="a,e"))

@@ -102,6 +102,20 @@ def right_or_asked(path: Path, cells: list[Any], expected: np.ndarray) -> Table:
     return table
 
 
+@pytest.mark.parametrize("start", ["1998-12-01", "2019-07-01", "2009-12-20", "1953-02-11"])
+def test_days_of_six_digits_under_a_date_s_name_are_read_up_to_the_end_of_the_century(
+    tmp_path: Path, start: str
+) -> None:
+    """As Python reads two digits of a year: from 69 on they are of the last century."""
+    days = pd.date_range(start, periods=40)
+    frame = pd.DataFrame({"date": [int(f"{day:%y%m%d}") for day in days], "v": np.arange(40) ** 2 % 17})
+    frame["date"].to_csv(tmp_path / "x.csv", index=False)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    table = read_table(tmp_path / "x.csv", Options())
+    wanted = pd.DatetimeIndex([day + pd.DateOffset(years=100 * (day.year < 1969)) for day in days])
+    assert np.array_equal(table.times, wanted.as_unit("ns").asi8)
+
+
 @pytest.mark.parametrize("start", ["2016-03-01 06:30:15", "2019-12-20 13:05:00"])
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_is_read_and_written_back_with_days_past_12(tmp_path: Path, name: str, start: str) -> None:

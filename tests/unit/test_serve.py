@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ from saddlepoint.export.service import Rows, Service
 from saddlepoint.families.stargan import StarGANConfig
 from saddlepoint.family import DataSpec, build_family
 from saddlepoint.run.run import Run
-from saddlepoint.serve.api import check_origins
+from saddlepoint.serve.api import check_origins, refusals
 from saddlepoint.serve.api.access import Limits, access_line
 from saddlepoint.serve.api.app import make_app
-from saddlepoint.serve.api.batching import Batcher, Full
+from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.timeouts import make_server
 from tests.contract.presets import untrained
 from tests.unit.data_helpers import pictures, png
@@ -210,6 +210,64 @@ def test_rubbish_is_refused(digits: Service) -> None:
         assert ask("POST", "/v1/sample", headers={"content-length": "-1"}).status_code == 413
 
 
+def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(digits: Service) -> None:
+    said, whole = {"content-type": "application/json"}, b'{"n": 1}'
+
+    async def in_parts(body: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 400):
+            yield body[start : start + 400]
+
+    with client(digits, limits=Limits(small=1000)) as ask:
+        for length, status in ((1000, 200), (1001, 413)):
+            answer = ask("POST", "/v1/sample", content=in_parts(whole.ljust(length)), headers=said)
+            assert answer.status_code == status, length
+        assert answer.json()["detail"] == "the body has more than 1,000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "ctx", "words"),
+    [
+        ("n", "greater_than_equal", {"ge": 1}, "be at least 1"), ("n", "greater_than", {"gt": 0.5}, "be more than 0.5"),
+        ("seed", "less_than", {"lt": 2**53}, "be less than 9,007,199,254,740,992"),
+        ("n", "less_than_equal", {"le": 256.0}, "be at most 256"),
+        ("seeds", "too_short", {"min_length": 2}, "have at least 2"),
+        ("seeds", "too_long", {"max_length": 9}, "have at most 9"),
+        ("format", "literal", {"expected": "'a' or 'b'"}, "be 'a' or 'b'"),
+        ("seeds", "list_type", {}, "be a list"), ("format", "string_type", {}, "be text"),
+        ("truncation", "float_parsing", {}, "be a number"), ("n", "int_parsing", {}, "be a whole number"),
+    ],
+)  # fmt: skip
+def test_a_rule_is_told_in_words(name: str, kind: str, ctx: dict[str, Any], words: str) -> None:
+    assert refusals._rule(name, kind, ctx) == words
+
+
+@pytest.mark.parametrize("asked", [{"backend": "tensorrt"}, {"batch": 0}, {"backend": "", "batch": -1}])
+def test_a_service_is_asked_for_what_there_is(asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="choose torch or onnx, and at least 1"):
+        Service(run_of("cgan", "mnist"), **asked)
+
+
+def test_who_asks_a_server_that_is_being_stopped_is_told_at_once(digits: Service) -> None:
+    """Not only when what is computed now is done."""
+    slow = Slow(run_of("cgan", "mnist"), batch=8)
+    batcher = Batcher(slow)
+
+    async def scenario() -> None:
+        def ask(n: int) -> Any:
+            return batcher.submit(n, lambda: slow.rows(n, seed=n), lambda samples: samples)
+
+        first = asyncio.create_task(ask(3))
+        await asyncio.sleep(0.05)
+        batcher.turn_away()
+        with pytest.raises(Ending):
+            await asyncio.wait_for(ask(1), 5)
+        slow.gate.set()
+        await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(scenario())
+    batcher.close()
+
+
 def test_a_label_of_a_generator_without_classes_is_refused_as_the_command_does() -> None:
     with client(Service(run_of("gan", "mnist"), batch=4)) as ask:
         wanted = "label '3' is asked for, but the generator is unconditional; leave the label out"
@@ -334,7 +392,9 @@ def test_a_client_is_one_word_of_the_log() -> None:
 def test_only_who_knows_the_token_is_let_in(digits: Service) -> None:
     with client(digits, token="secret", hosts=None) as ask:
         assert ask("POST", "/v1/sample", json={}).status_code == 401
-        assert ask("GET", "/metrics", headers={"authorization": "Bearer secre"}).status_code == 401
+        for wrong in ("secre", "secretX", "secret secret", "Secret", "ecret"):
+            answer = ask("GET", "/metrics", headers={"authorization": f"Bearer {wrong}"})
+            assert answer.status_code == 401, wrong
         assert ask("POST", "/v1/sample", json={}, headers={"authorization": "Bearer secret"}).status_code == 200
         assert ask("GET", "/health").status_code == 200
 

@@ -123,6 +123,13 @@ def test_every_name_that_a_docstring_of_a_public_function_gives_is_public_or_of_
                 assert hasattr(saddlepoint, name.removeprefix("saddlepoint.")) or name == "datasets", name
 
 
+def test_pictures_are_named_by_what_they_show(run: saddlepoint.Run) -> None:
+    assert pictures.draw(run, "grid", 4, seed=3).name == "grid-seed3.png"
+    assert pictures._which("3/4") == "-3-4"
+    assert pictures._which(0) == "-0"
+    assert pictures._which(None) == ""
+
+
 def test_the_grid_in_python_is_the_picture_of_the_command(run: saddlepoint.Run, tmp_path: Path) -> None:
     saddlepoint.train("cgan", "digits", steps=2, options={"batch_size": 16}, threads=1, out=tmp_path / "classes")
     for one in (run, saddlepoint.load(tmp_path / "classes")):
@@ -134,3 +141,10 @@ def test_the_grid_in_python_is_the_picture_of_the_command(run: saddlepoint.Run, 
     below = sheet.crop((0, sheet.height - plain.height, *sheet.size))
     assert sheet.height > plain.height, "headings name the columns"
     assert np.array_equal(np.asarray(below.convert("L")), np.asarray(plain.convert("L")))
+
+
+def test_vectors_are_shown_as_points(tmp_path: Path) -> None:
+    small = {"generator_widths": "8", "discriminator_widths": "8", "batch_size": 16}
+    run = saddlepoint.train("gan", "ring8", steps=1, options=small, threads=1, out=tmp_path / "points")
+    drawn = run.grid(50, seed=4)
+    assert np.array_equal(np.asarray(drawn), np.asarray(grids.scatter(run.sample(50, seed=4))))

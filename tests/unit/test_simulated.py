@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
@@ -79,6 +80,36 @@ def test_lorenz_follows_its_equations_and_is_on_both_wings_alike() -> None:
     assert np.abs(slope - exact).mean() < 0.2 * np.abs(exact).mean() + h
     assert abs((x[:, 0, 0] > 0).mean() - 0.5) < 0.1
     assert 20 < x[..., 2].mean() < 27
+
+
+DRAWN = {
+    "ar2": (-1.865284, -5.700419), "garch": (0.1252585, -0.6761673), "heston": (99.01387, 0.01894727),
+    "lorenz": (6.719832, 0.8227182, 31.68958), "factors": (0.7525229, -0.2527051, 0.2253426),
+}  # fmt: skip
+"""The first values of the last row of three windows of four steps: figures rest on these draws."""
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_seed_gives_the_windows_that_it_ever_gave(name: str) -> None:
+    assert _drawn(name, 3, 4)[-1, -1][:3] == pytest.approx(DRAWN[name], rel=1e-5)
+
+
+def test_a_step_of_lorenz_is_of_order_four() -> None:
+    """Its error beside an integrator of order 8 falls with the fifth power of the step."""
+    start, errors = _drawn("lorenz", 50, 2)[:, 0], []
+
+    def slope(_: float, s: np.ndarray) -> list[float]:
+        return [10 * (s[1] - s[0]), s[0] * (28 - s[2]) - s[1], s[0] * s[1] - 8 / 3 * s[2]]
+
+    for h in (0.02, 0.01):
+        gaps = []
+        for own in start:
+            exact = solve_ivp(slope, (0, h), own, method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(simulated, "LORENZ_STEP", h)
+                gaps.append(np.abs(lorenz_flow(own[:, None], 1)[:, 0] - exact).max())
+        errors.append(np.mean(gaps))
+    assert errors[0] / errors[1] == pytest.approx(32, rel=0.25)
 
 
 def test_factors_have_the_covariance_of_their_loadings() -> None:

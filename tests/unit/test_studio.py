@@ -28,6 +28,7 @@ from saddlepoint.cli import tables
 from saddlepoint.cli.main import app as command
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
 from saddlepoint.data import load_dataset
+from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.evaluation import Metric, Report, Result, Row, ranks
 from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.family import families
@@ -46,7 +47,7 @@ from saddlepoint.serve.studio.framework import quiet
 from saddlepoint.serve.studio.gate import TokenGate
 from saddlepoint.serve.studio.parts import formula
 from saddlepoint.serve.studio.state import Studio
-from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
+from saddlepoint.serve.studio.thumbnails import examples, rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -65,6 +66,33 @@ def test_what_is_not_finite_is_a_gap() -> None:
     assert options["series"][0]["data"] == [[0.0, 1.0], [None, None], [None, None]]
     assert options["series"][1]["data"] == [[0.0, 0.33333]]
     assert [line["name"] for line in options["series"]] == ["a", ""]
+
+
+def test_curves_are_drawn_in_their_style() -> None:
+    styles = ("line", "thick", "dotted", "points", "crosses")
+    curves = tuple(Curve(style, (0.0, 1.0), (0.0, 1.0), style=style) for style in styles)
+    drawn = {line["name"]: line for line in charts.panel_options(Panel("p", curves))["series"]}
+    assert [drawn[style]["type"] for style in styles] == ["line", "line", "line", "scatter", "scatter"]
+    lines = {style: drawn[style]["lineStyle"] for style in styles[:3]}
+    assert [lines[style]["type"] for style in styles[:3]] == ["solid", "solid", "dotted"]
+    assert lines["thick"]["width"] > lines["dotted"]["width"] > lines["line"]["width"]
+    assert lines["thick"]["opacity"] < lines["line"]["opacity"] == lines["dotted"]["opacity"] == 1
+    assert drawn["points"]["symbolSize"] < drawn["crosses"]["symbolSize"]
+    assert "itemStyle" in drawn["crosses"]
+
+
+def test_pictures_to_try_things_with_are_held_out_where_there_are_such() -> None:
+    splits = {name: Split(np.full((9, 1, 4, 4), k, np.uint8)) for k, name in enumerate(("train", "valid", "test"))}
+    none = Split(np.zeros((0, 1, 4, 4), np.uint8))
+    for left_out, level, words in (
+        ((), 2, "images held out from training"), (("test",), 1, "images held out from training"),
+        (("test", "valid"), 0, "training images"),
+    ):  # fmt: skip
+        parts = {name: none if name in left_out else split for name, split in splits.items()}
+        shown, said = examples(Dataset("made", "image", parts, (), "0"), 4)
+        assert said == words
+        assert shown.shape == (4, 1, 4, 4)
+        assert set(shown.ravel().tolist()) == {level}
 
 
 def test_long_curves_keep_their_last_point() -> None:

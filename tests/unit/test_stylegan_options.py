@@ -27,6 +27,21 @@ def built(**options: Any) -> Any:
     return family.eval().requires_grad_(False)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *((name, 0) for name in ("latent_size", "w_size", "mapping_depth", "width", "max_width", "path_every")),
+        ("label_depth", 0), ("widths", (4, 0, 4)), ("norm_epsilon", 1.0), ("norm_epsilon", -1e-9), ("lr", 0.0),
+        ("discriminator_lr", 0.0), ("beta1", 1.0), ("beta2", -0.1), ("clamp", 0.0), ("r1_gamma", 0.0),
+        ("r2_gamma", -1.0), ("warm_up_kimg", 0.0), ("lr_decay_kimg", 0.0), ("ada_kimg", 0.0), ("mixing", 1.1),
+        ("augment_p", 1.1), ("augment_p", -0.1),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_are_refused_by_name(name: str, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name.replace('_', '[-_]')} is "):
+        replace(SMALL, **{name: wrong})
+
+
 def test_channels_are_those_of_each_side_in_both_networks() -> None:
     family = built(widths=(7, 5, 3))
     layers = [layer for layer in family.modules() if isinstance(layer, ModulatedConv2d) and layer.demodulate]

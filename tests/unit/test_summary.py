@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 
 SCRIPTS = (
-    "averages", "coverage", "faults", "fuzz", "hostile", "ladder", "quality", "remedies", "results_2015",
-    "results_2018", "results_2020", "results_gan", "results_series", "scaling", "server_faults", "server_schema",
-    "serving", "soak", "speed", "studio", "threads",
+    "averages", "coverage", "faults", "fuzz", "hostile", "ladder", "mutation_tables", "quality", "remedies",
+    "results_2015", "results_2018", "results_2020", "results_gan", "results_series", "scaling", "server_faults",
+    "server_schema", "serving", "soak", "speed", "studio", "threads",
 )  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from saddlepoint.core.errors import CheckpointError
+from saddlepoint.evaluation import Metric, Result, Row
 from saddlepoint.figures import trials
+from saddlepoint.run.sweeps import winner
 from saddlepoint.run.sweeps.summary import read_summary, sweeps_in
 
 KEPT: dict[str, Any] = {
@@ -47,6 +49,29 @@ def test_a_summary_is_read_and_drawn(tmp_path: Path) -> None:
     found = read_summary(kept(tmp_path, trials=[*KEPT["trials"][:2], last], best={"number": 4}))
     assert (found.best, found.trials[2].number) == (4, 4)
     assert sweeps_in(tmp_path / "nowhere") == []
+
+
+def test_figures_of_a_winner_are_means_over_its_seeds_beside_the_floor_of_each() -> None:
+    near, far = Metric("distance", "lower"), Metric("range", "higher")
+    p_value = Metric("distance, p-value", "neither")
+
+    def result(values: tuple[float, float]) -> Result:
+        rows = [Row(metric.name, "generator (EMA)", value) for metric, value in zip((near, far), values, strict=True)]
+        rows += [Row(metric.name, "held-out images", k, role="control") for k, metric in enumerate((near, far), 1)]
+        rows += [Row(metric.name, "training images", 9.0, role="control") for metric in (near, far)]
+        rows.append(Row(p_value.name, "generator (EMA)", 0.5))
+        return Result("fd10k_pixels_test", "", (near, far, p_value), tuple(rows), "", "blobs", "ab", 0)
+
+    one, other = winner._figures([[result((3.0, 7.0))], [result((5.0, 8.0))]])
+    assert (one.metric, one.better, one.value, one.values, one.floor) == ("distance", "lower", 4.0, (3.0, 5.0), 1.0)
+    assert (other.metric, other.better, other.value, other.values, other.floor) == (
+        "range", "higher", 7.5, (7.0, 8.0), 2.0,
+    )  # fmt: skip
+    assert one.interval is not None
+    assert one.interval[0] < 4.0 < one.interval[1]
+    (alone, _) = winner._figures([[result((3.0, 7.0))]])
+    assert (alone.value, alone.interval) == (3.0, None)
+    assert winner._figures([]) == []
 
 
 def test_trials_at_work_are_no_crosses(monkeypatch: pytest.MonkeyPatch) -> None:

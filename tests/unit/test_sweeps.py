@@ -14,6 +14,7 @@ from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.gan import GAN
+from saddlepoint.run.sweeps import space
 from saddlepoint.run.sweeps import store as stores
 from saddlepoint.run.sweeps import sweep as sweeping
 from saddlepoint.run.sweeps.space import Dimension, options_of, read_over
@@ -90,6 +91,23 @@ def test_an_option_has_one_range() -> None:
 )
 def test_the_values_of_a_preset_are_a_point_where_they_lie_in_the_space(text: str, value: Any, point: Any) -> None:
     assert read_over([text], POINTS)[0].holds(value) == point
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (None, "none"),
+        ((8, 16), "8,16"),
+        ((), ""),
+        (0.5, "0.5"),
+        (7, "7"),
+        ("Adam", "Adam"),
+    ],
+)
+def test_values_are_written_as_options_take_them(value: Any, word: str) -> None:
+    assert space._written(value) == word
 
 
 def store(folder: Path, trials: int = 6, seed: int = 0, url: str | None = None) -> Store:
@@ -212,6 +230,8 @@ def test_a_sweep_from_the_first_trial_to_the_figures(tmp_path: Path, monkeypatch
     asked: dict[str, Any] = {"over": {"lr": "1e-3..1"}, "out": tmp_path / "s", "say": said.append, "seeds": 2, **SMALL}
     first = sweeping.sweep("gan", rows(), trials=2, **asked)
     assert [trial.state for trial in first.trials] == ["complete", "complete"]
+    for trial in first.trials:
+        assert f"trial {trial.number}: complete, {trial.figure:.6g}" in said
     assert first.best is not None
     assert first.best.figure == min(trial.figure for trial in first.trials if trial.figure is not None)
     assert first.winner is not None

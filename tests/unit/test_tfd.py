@@ -10,6 +10,7 @@ from scipy.io import savemat
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import list_datasets, load_dataset
+from saddlepoint.data.sources.matlab import matlab_arrays, matlab_shapes
 from saddlepoint.data.sources.tfd import split_path
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
@@ -60,6 +61,21 @@ def test_a_fold_that_is_not_there_is_refused() -> None:
     for text in ("faces.mat#5", "faces.mat#two"):
         with pytest.raises(DataError, match="folds are 0 to 4"):
             split_path(text)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+def test_arrays_of_every_type_are_what_scipy_wrote(tmp_path: Path, kind: str, packed: bool) -> None:
+    info = np.iinfo(kind) if kind[0] in "iu" else np.finfo(kind)
+    x = np.array([[info.min, info.max, 0], [1, 2, 3]], dtype=kind)
+    y = (np.arange(24).reshape(2, 3, 4) % 7).astype(kind)
+    savemat(tmp_path / "x.mat", {"x": x, "y": y, "word": "none"}, do_compression=packed)
+    found = matlab_arrays(tmp_path / "x.mat", ("x", "y", "word", "not_there"))
+    assert set(found) == {"x", "y"}
+    for name, wanted in (("x", x), ("y", y)):
+        assert found[name].dtype == wanted.dtype
+        assert np.array_equal(found[name], wanted)
+    assert matlab_shapes(tmp_path / "x.mat")["y"] == (2, 3, 4)
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,7 @@ def test_a_tracker_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sender, "MOST_WAIT", 0.01)
     warned: list[str] = []
     at_work = sender.Sender("wandb", tmp_path, -1, warned.append)
+    assert at_work._thread.daemon, "the process could not end while it hangs"
     at_work.line({"step": 1, "nimg": 1, "V": 1.0})
     at_work.close("finished")
     never.set()

@@ -77,7 +77,9 @@ def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], nam
     assert table.size == grids.grid(torch.zeros(15, 3, 16, 16), 5, headings=headings).size
     assert table.tobytes() == pictures.translation(run, run.inputs(3, seed=5)).tobytes()
     assert pictures.made(run, "grid", 15).width == table.width
-    assert pictures.made(run, "grid", 8, label="fox").height > 0
+    pairs = grids.grid(torch.zeros(8, 3, 16, 16), 8, headings=["input", "fox"] * 4)
+    assert pictures.made(run, "grid", 8, label="fox").size == pairs.size
+    assert pairs.height > grids.grid(torch.zeros(8, 3, 16, 16), 8).height, "headings name the columns"
     assert pictures.made(run, "filmstrip").height > 0
     assert pictures.made(run, "neighbours", 12).height > 0
     with pytest.raises(ConfigError, match="no z to walk in"):
@@ -355,6 +357,20 @@ def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Pat
     assert len(third.refused) == 1
     with pytest.raises(ConfigError, match="choose another --out"):
         translate_folder(run, source, ["dog"], source, overwrite=True)
+
+
+def test_no_link_leads_a_translation_to_an_original(runs: dict[str, Run], tmp_path: Path) -> None:
+    """A folder of the results may be a link to one of the pictures."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "sub").mkdir(parents=True)
+    out.mkdir()
+    original = png(drawn(1, 16, 3)[0])
+    (source / "sub" / "a.png").write_bytes(original)
+    (out / "sub").symlink_to(source / "sub")
+    done = translate_folder(runs["stargan"], source, ["dog"], out, overwrite=True)
+    assert not done.written
+    assert "one of the pictures themselves" in done.refused[0][1]
+    assert (source / "sub" / "a.png").read_bytes() == original
 
 
 def test_a_folder_above_the_pictures_takes_their_translations_and_own_results_are_left_out(

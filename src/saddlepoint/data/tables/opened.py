@@ -119,12 +119,11 @@ def of_table(name: str, table: Any, index: tuple[str, ...]) -> Opened:
     if twice:
         raise DataError(f"{name} names column '{twice[0]}' {counts[twice[0]]} times; rename one")
     found: dict[str, Column] = {}
-    renamed, hidden = list[str](), list[str]()
+    renamed = list[str]()
     for place, column in enumerate(names):
         shown = column
         if column in index and (not column or column.startswith("__index_level_")):
             shown = next(n for n in ("index", f"index{place}", f"index {place}") if n not in taken)
-            hidden.append(shown)
         renamed += [shown] if column in index else []
         found[shown] = typed(shown, table.column(place))
     opened = Opened(name, found, index=tuple(renamed), nameless=tuple(n for n in found if not n))

@@ -56,7 +56,7 @@ def epsilon(noise_multiplier: float, sample_rate: float, updates: int, delta: fl
 
 
 def noise_for(target: float, delta: float, sample_rate: float, updates: int) -> float:
-    """Return the least noise multiplier, up to 1%, whose epsilon is at most ``target``.
+    """Return the least noise multiplier from 1/4 on, up to 1%, whose epsilon is at most ``target``.
 
     Raises:
         ConfigError: if none up to 10,000 is enough, or as `epsilon`.
