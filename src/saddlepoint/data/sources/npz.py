@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.zips import Zip
 from saddlepoint.data import limits
 from saddlepoint.data.sources.arrays import array_parts_source
 from saddlepoint.data.sources.folder import Source
@@ -147,7 +148,7 @@ def open_arrays(path: Path, array: str | None = None) -> Held:
 @contextmanager
 def _zipped(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Zip(path) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.zips import Zip
 from saddlepoint.data.dataset import SPLITS
 from saddlepoint.data.sources.arrays import array_parts_source
 from saddlepoint.data.sources.folder import Source
@@ -165,7 +166,7 @@ def read_member(path: Path, member: str, sha256: str, most: int) -> bytes:
         DataError: if it is not there, has more bytes, or another checksum.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Zip(path) as archive:
             size = archive.getinfo(member).file_size
             if size > most:
                 raise DataError(f"{path.name}: {member} has {size:,} bytes, more than {most:,}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import parse_json
+from saddlepoint.core.zips import Zip
 from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
@@ -44,7 +45,7 @@ def is_table(path: Path) -> bool:
         return name.endswith((".feather", ".arrow", ".json", ".jsonl", ".zarr"))
     if name.endswith(".zip"):
         try:
-            with zipfile.ZipFile(path) as archive:
+            with Zip(path) as archive:
                 return zipped_table(archive.namelist()) is not None
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
             return False

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.zips import Zip
 from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.plan import Finding
@@ -45,7 +46,7 @@ def open_stream(path: Path) -> Any:
         if ending == ".bz2":
             return pa.PythonFile(bz2.open(path), mode="r")
         if ending == ".zip":
-            archive = zipfile.ZipFile(path)
+            archive = Zip(path)
             return pa.PythonFile(archive.open(zipped_table(archive.namelist()) or archive.namelist()[0]), mode="r")
         return pa.input_stream(str(path), compression="detect")
     except (OSError, ValueError, IndexError, NotImplementedError, RuntimeError, zipfile.BadZipFile,

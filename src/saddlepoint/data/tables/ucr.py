@@ -137,6 +137,9 @@ def _ts_case(path: Path, line: int, text: str, header: Mapping[str, list[str]], 
     cases.names.append(str(len(cases.values)))
     if labelled:
         cases.labels.append(label)
+    if cases.labels and len(cases.labels) < len(cases.values):
+        raise DataError(f"{path}, line {line}: some series end with a class, and others do not; say @classLabel in the "
+                        "header, and give each one")  # fmt: skip
 
 
 def _says(header: Mapping[str, list[str]], key: str) -> bool:

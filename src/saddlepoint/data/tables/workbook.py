@@ -15,6 +15,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.core.quoting import shortened
+from saddlepoint.core.zips import Zip
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading
@@ -125,7 +126,7 @@ def _refuse_bomb(path: Path) -> None:
             if file.read(8) == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
                 raise DataError(f"{path} is an old or an encrypted workbook; save it as .xlsx without a password, or "
                                 "as CSV")  # fmt: skip
-        with zipfile.ZipFile(path) as archive:
+        with Zip(path) as archive:
             members = archive.infolist()
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise DataError(
@@ -231,7 +232,7 @@ def _columns(path: Path, table: _Sheet, names: dict[int, str]) -> tuple[dict[str
 
 def _without_values(openpyxl: Any, path: Path, name: str) -> int:
     """Return how many formulas of a sheet have no value stored with them."""
-    with zipfile.ZipFile(path) as archive:
+    with Zip(path) as archive:
         sheets = [member for member in archive.namelist() if re.fullmatch(r"xl/worksheets/[^/]+\.xml", member)]
         # Looked for as text first: reading a workbook twice takes as long again.
         if not any(_holds(archive, member, b"<f") for member in sheets):

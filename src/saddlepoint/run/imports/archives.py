@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import open_regular
+from saddlepoint.core.zips import Zip
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.run.imports.machine import Budget
 from saddlepoint.run.imports.pickles import MAGIC, read_legacy, read_one
@@ -53,7 +54,7 @@ def read_file(path: Path) -> Any:
 def _of_archive(path: Path, file: BinaryIO, size: int) -> Any:
     """Return what an archive of `torch.save` holds: ``data.pkl``, and a member for each storage."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with Zip(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
             roots = [
                 name.removesuffix("data.pkl") for name in members if name.count("/") == 1 and name.endswith("/data.pkl")

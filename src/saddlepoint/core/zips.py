@@ -1,0 +1,39 @@
+"""Zip archives that may be a stranger's: whatever is wrong with one is told as `zipfile.BadZipFile`."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+
+class Zip(zipfile.ZipFile):
+    """An archive to read from.
+
+    The standard library takes a name for UTF-8 where the archive says so, and raises what no reader expects where it
+    is not: in the list of members, or before a member itself.
+
+    Args:
+        file: a path, or an open file.
+
+    Raises:
+        OSError: if it cannot be read.
+        zipfile.BadZipFile: if it is damaged, from `open` too.
+    """
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        try:
+            super().__init__(file)
+        except UnicodeDecodeError as error:
+            raise _damaged(error) from error
+
+    def open(self, *args: Any, **options: Any) -> IO[bytes]:
+        """Open a member, as `zipfile.ZipFile.open` does."""
+        try:
+            return super().open(*args, **options)
+        except UnicodeDecodeError as error:
+            raise _damaged(error) from error
+
+
+def _damaged(error: UnicodeDecodeError) -> zipfile.BadZipFile:
+    return zipfile.BadZipFile(f"a name in it is not in UTF-8, as it says ({error.reason})")

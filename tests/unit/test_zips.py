@@ -1,0 +1,48 @@
+"""Archives of strangers are damaged in words."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from saddlepoint.core.zips import Zip
+
+NAME = "\u00e9.txt"
+
+
+def written(path: Path, heads: bool) -> Path:
+    """Write an archive whose name says it is UTF-8 and is not: in the list of members, or before the member only."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(NAME, "text")
+    content, name = buffer.getvalue(), NAME.encode()
+    first, last = content.index(name), content.rindex(name)
+    assert first < last
+    at = last if heads else first
+    path.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 :])
+    return path
+
+
+def test_a_whole_archive_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(NAME, "text")
+    with Zip(tmp_path / "x.zip") as found:
+        assert found.read(NAME) == b"text"
+
+
+def test_names_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    with pytest.raises(zipfile.BadZipFile, match="not in UTF-8"):
+        Zip(written(tmp_path / "x.zip", heads=True))
+    with Zip(written(tmp_path / "y.zip", heads=False)) as found, pytest.raises(zipfile.BadZipFile, match="UTF-8"):
+        found.read(NAME)
+
+
+def test_no_reader_opens_archives_otherwise() -> None:
+    import saddlepoint
+
+    package = Path(saddlepoint.__file__).parent
+    lines = {(path.name, line.strip()) for path in package.rglob("*.py") for line in path.read_text().splitlines()}
+    assert {name for name, line in lines if "zipfile.ZipFile(" in line and '"w"' not in line} <= {"zips.py"}
