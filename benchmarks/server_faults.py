@@ -53,7 +53,7 @@ from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "server-faults.json"
-PAGE = HERE.parent / "docs" / "reliability.md"
+PAGE = HERE.parent / "docs" / "notebook" / "reliability-server.md"
 CLIENTS, ORDINARY = 64, 8
 STUDIO = [name for name in KINDS if not re.search("large|send on|ask as fast|after the request|tokens|6,000", name)]
 """What the studio is asked beside: it draws no samples for who asks by HTTP."""

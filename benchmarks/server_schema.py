@@ -29,7 +29,7 @@ from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "server-schema.json"
-PAGE = HERE.parent / "docs" / "reliability.md"
+PAGE = HERE.parent / "docs" / "notebook" / "reliability-server.md"
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 KINDS = ("without labels", "with labels", "time series", "translation")
 

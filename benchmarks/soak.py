@@ -29,7 +29,7 @@ from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "soak.json"
-PAGE = HERE.parent / "docs" / "reliability.md"
+PAGE = HERE.parent / "docs" / "notebook" / "reliability-server.md"
 CLIENTS, SEEDS = 16, 500
 
 
