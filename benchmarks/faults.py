@@ -119,10 +119,10 @@ def _first(thing: Any) -> str:
 
 
 if __name__ == "__main__":
-    command, *words = sys.argv[1:] or ["help"]
-    if command == "run":
-        run(words)
-    elif command == "write":
-        write()
-    else:
-        sys.exit(__doc__)
+    match sys.argv[1:]:
+        case ["run", *words]:
+            run(words)
+        case ["write"]:
+            write()
+        case _:
+            sys.exit(__doc__)

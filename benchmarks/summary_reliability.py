@@ -20,7 +20,7 @@ CURVES = HERE.parent / "tests" / "golden" / "curves.json"
 
 def table() -> list[str]:
     """Return the lines of the table."""
-    heads = ["what was tried", "how many", "broken or lost", "slowest", "again by `python benchmarks/`"]
+    heads = ["what was tried", "how many", "broken or lost", "slowest", "again by (in `benchmarks/`)"]
     return [*head_of(heads), *map(line_of, (_faults(), _files(), *_server(), _intervals(), _curves(), _mistakes()))]
 
 
