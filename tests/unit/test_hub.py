@@ -36,6 +36,7 @@ class StandIn(BaseHTTPRequestHandler):
 
     files: dict[str, bytes]
     token: str
+    visibility: str = ""
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -56,6 +57,7 @@ class StandIn(BaseHTTPRequestHandler):
         elif self.headers.get("Authorization") != f"Bearer {self.token}":
             self.answer({"error": "Invalid credentials"}, 401)
         elif self.path == "/api/repos/create":
+            type(self).visibility = json.loads(body)["visibility"]
             self.answer({"url": f"{huggingface_hub.constants.ENDPOINT}/me/digits"})
         elif "/preupload/" in self.path:
             found = [
@@ -138,6 +140,12 @@ def test_a_push_and_a_name_are_enough(run: Run, hub: type[StandIn]) -> None:
     again = saddlepoint.from_pretrained("me/digits")
     assert torch.equal(again.sample(8, seed=2), run.sample(8, seed=2))
     assert not (run.path / "export-hub").exists(), "nothing is left in the run"
+
+
+@pytest.mark.parametrize("visibility", ["private", "public"])
+def test_a_private_repository_is_asked_for_as_one(visibility: str, run: Run, hub: type[StandIn]) -> None:
+    saddlepoint.push_to_hub(run, "me/digits", private=visibility == "private")
+    assert hub.visibility == visibility
 
 
 def test_no_path_of_this_machine_goes_out(run: Run, tmp_path: Path) -> None:
