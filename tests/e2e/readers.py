@@ -238,6 +238,15 @@ def _read_export(folder: Path) -> object:
     return saddlepoint.load(folder / "export").sample(1)
 
 
+def _right_sum_of_weights(folder: Path) -> None:
+    try:
+        config = json.loads((folder / "export" / "config.json").read_text())
+        config["export"]["sha256"] = hashlib.sha256((folder / "export" / weights.FILE).read_bytes()).hexdigest()
+        (folder / "export" / "config.json").write_text(json.dumps(config))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+
+
 def _onnx(folder: Path) -> None:
     _run(folder)
     export_run(saddlepoint.load(folder / "run"), "onnx", folder / "export")
@@ -362,6 +371,9 @@ READERS: Mapping[str, Reader] = {
     "run, checksums right": Reader(_run, _read_run, ("run/checkpoints/*/*",), _right_sums),
     "pictures to translate": Reader(_translator, _translate, ("in/*",)),
     "export of weights": Reader(_exported, _read_export, ("export/config.json", f"export/{weights.FILE}")),
+    "export of weights, checksum right": Reader(
+        _exported, _read_export, ("export/config.json", f"export/{weights.FILE}"), _right_sum_of_weights,
+    ),
     "export to ONNX": Reader(_onnx, _read_onnx, ("export/model.json", "export/*.onnx"), words=(ValueError,)),
     "export to ONNX, checksums right": Reader(
         _onnx, _read_onnx, ("export/model.json", "export/*.onnx"), _right_sums_of_export,
