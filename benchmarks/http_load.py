@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
@@ -22,6 +23,21 @@ TOKEN = "a-token-of-the-benchmark"
 """Of servers that ask for one."""
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+def run_or_write(
+    parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], None], write: Callable[[], None]
+) -> None:
+    """Obey the command line: ``run RUN``, with the options of the parser, or ``write``."""
+    parser.add_argument("what", choices=("run", "write"))
+    parser.add_argument("run", type=Path, nargs="?")
+    words = parser.parse_args()
+    if words.what == "write":
+        write()
+    elif words.run is None:
+        sys.exit("name a run")
+    else:
+        measure(words)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ from http_load import (
     one_sample,
     request,
     resident,
+    run_or_write,
     serving,
     started,
     threads,
@@ -235,17 +236,9 @@ def write() -> None:
 def main() -> None:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("run", "write"))
-    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--stops", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=6.0)
-    words = parser.parse_args()
-    if words.what == "write":
-        write()
-    elif words.run is None:
-        sys.exit("name a run")
-    else:
-        measure(words.run, words.stops, words.seconds)
+    run_or_write(parser, lambda words: measure(words.run, words.stops, words.seconds), write)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from http_load import Clients, one_sample, processor_seconds, request, serving, started
+from http_load import Clients, one_sample, processor_seconds, request, run_or_write, serving, started
 from records import commit, head_of, line_of, write_section
 
 from saddlepoint.core.files import write_atomically
@@ -160,17 +160,11 @@ def write() -> None:
 def main() -> None:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("run", "write"))
-    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", choices=list(SERVERS))
-    words = parser.parse_args()
-    if words.what == "write":
-        write()
-    elif words.run is None:
-        sys.exit("name a run")
-    else:
-        measure(words.run, words.seconds, [words.only] if words.only else list(SERVERS))
+    run_or_write(
+        parser, lambda words: measure(words.run, words.seconds, [words.only] if words.only else list(SERVERS)), write
+    )
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ import functools
 import hashlib
 import json
 import random
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from http_load import Clients, descriptors, processor_seconds, request, resident, serving, threads
+from http_load import Clients, descriptors, processor_seconds, request, resident, run_or_write, serving, threads
 from records import commit, head_of, line_of, write_section
 
 from saddlepoint.core.files import write_atomically
@@ -166,17 +165,9 @@ def write() -> None:
 def main() -> None:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("run", "write"))
-    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--chunk", type=int, default=25_000)
-    words = parser.parse_args()
-    if words.what == "write":
-        write()
-    elif words.run is None:
-        sys.exit("name a run")
-    else:
-        soak(words.run, words.requests, words.chunk)
+    run_or_write(parser, lambda words: soak(words.run, words.requests, words.chunk), write)
 
 
 if __name__ == "__main__":

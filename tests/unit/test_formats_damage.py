@@ -102,3 +102,30 @@ def test_every_reader_of_hdf5_looks_first(
     monkeypatch.setattr(hdf5_trial, "in_a_process", lambda path: f"died of {path.name}")
     with pytest.raises(DataError, match=f"died of {name}"):
         read(tmp_path / name, Options())
+
+
+def test_several_files_are_looked_at_by_one_process_and_the_bad_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[tuple[str, ...]]()
+
+    def look(*paths: Path) -> str:
+        looks.append(tuple(path.name for path in paths))
+        return "died of b.h5" if tmp_path / "b.h5" in paths else ""
+
+    monkeypatch.setattr(hdf5_trial, "in_a_process", look)
+    hdf5_trial.look_first(tmp_path / "a.h5", tmp_path / "c.h5")
+    assert looks == [("a.h5", "c.h5")]
+    with pytest.raises(DataError, match=r"b\.h5 cannot be read as HDF5 \(its reader died of b\.h5\)"):
+        hdf5_trial.look_first(tmp_path / "a.h5", tmp_path / "b.h5", tmp_path / "c.h5")
+    assert looks[1:] == [("a.h5", "b.h5", "c.h5"), ("a.h5",), ("b.h5",)]
+
+
+def test_a_damaged_file_before_others_does_not_hide_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, write = FILES["HDF5"]
+    write(tmp_path / name)
+    (tmp_path / "first.h5").write_bytes(b"no HDF5")
+    assert hdf5_trial.in_a_process(tmp_path / "first.h5", tmp_path / name) == ""
+    stops = hdf5_trial.LOOK.replace("look(file)", "sys.exit() if len(files) == 1 else signal.raise_signal(9)")
+    monkeypatch.setattr(hdf5_trial, "LOOK", stops)
+    assert hdf5_trial.in_a_process(tmp_path / "first.h5", tmp_path / name) == "died of signal 9"

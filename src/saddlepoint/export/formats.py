@@ -16,9 +16,7 @@ from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.core.types import from_bytes
-from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.evaluation import read_results
 from saddlepoint.export.describe import describe, public_config
 from saddlepoint.export.files import write_json
@@ -140,12 +138,10 @@ def write_safetensors(run: Run, folder: Path, choices: Choices) -> None:
     """
     if not run.averaged:
         raise ConfigError("an export holds averaged weights, but the run was loaded with its last ones; load it anew")
-    tensors = {name: tensor.clone() for name, tensor in run.family.state_dict().items()}  # some share their memory
-    save_tensors(tensors, folder / weights.FILE, {"format": "pt"})
     config = public_config(run)
-    config["export"]["sha256"] = sha256_of(folder / weights.FILE)
+    config["export"]["sha256"] = weights.write_weights(folder, run.family)
     write_json(folder / "config.json", config)
-    choices.say(f"safetensors: {sum(tensor.numel() for tensor in tensors.values()):,} numbers")
+    choices.say(f"safetensors: {sum(tensor.numel() for tensor in run.family.state_dict().values()):,} numbers")
 
 
 def write_hub(run: Run, folder: Path, choices: Choices) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 from saddlepoint.core.durable import make_folder, move_into_place
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import hidden_beside, write_atomically
-from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.family import Family
 from saddlepoint.run import weights
 
@@ -54,12 +52,10 @@ def write_derived(
     temporary = hidden_beside(final)
     make_folder(temporary)
     try:
-        tensors = {key: value.clone() for key, value in family.state_dict().items()}  # some share their memory
-        save_tensors(tensors, temporary / weights.FILE, {"format": "pt"})
+        digest = weights.write_weights(temporary, family)
         RunFolder(temporary).write_log(log)
         write_atomically(temporary / "status.json", json.dumps({"state": "finished", **status}, indent=1) + "\n")
         beside(temporary)
-        digest = sha256_of(temporary / weights.FILE)
         export = {"format": weights.FORMAT, "step": step, "run": origin, "sha256": digest}
         RunFolder(temporary).write_config({**config, "export": export})
         move_into_place(temporary, final)

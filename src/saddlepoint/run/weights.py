@@ -31,7 +31,7 @@ from saddlepoint.engine.storage.checkpoint import newest_checkpoint, numbers_of,
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import find_run
-from saddlepoint.engine.storage.tensors import load_tensors
+from saddlepoint.engine.storage.tensors import load_tensors, save_tensors
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import DataSpec, Family, build_family
 from saddlepoint.family.registry import family_of
@@ -129,6 +129,20 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Ten
         return tensors, step
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}/{FILE}' is damaged ({error}); export the run again") from error
+
+
+def write_weights(folder: Path, family: Family) -> str:
+    """Write all networks of a family into a folder as `read_weights` reads them.
+
+    Returns:
+        The SHA-256 of the file, for ``export`` in ``config.json``.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    tensors = {name: tensor.clone() for name, tensor in family.state_dict().items()}  # some share their memory
+    save_tensors(tensors, folder / FILE, {"format": "pt"})
+    return sha256_of(folder / FILE)
 
 
 def open_networks(folder: RunFolder, config: Mapping[str, Any], averaged: bool) -> tuple[Family, int]:

@@ -96,6 +96,7 @@ def hdf5_source(path: Path, files: Sequence[Path], options: Options) -> Source:
     h5py = need("h5py", "formats", files[0].suffix.lower())
     beside = [partner for file in files if (partner := _partner(file)) is not None]
     opened = list(dict.fromkeys([*files, *beside]))
+    look_first(*opened)
     arrays: list[_Array] = []
     left: list[str] = []
     for file in opened:
@@ -126,6 +127,7 @@ def refuse_outside(path: Path) -> None:
         DataError: if there are such, or the file is damaged.
     """
     h5py = need("h5py", "formats", path.suffix.lower())
+    look_first(path)
     arrays, links = _arrays(h5py, path)
     if links:
         raise DataError(f"{path} holds links ({shortened(links, 8)}), which are not followed; save it without them")
@@ -179,7 +181,6 @@ def _arrays(h5py: Any, path: Path) -> tuple[list[_Array], list[str]]:
                 text = h5py.check_string_dtype(thing.dtype) is not None
                 found.append(_Array(path, where, tuple(map(int, thing.shape)), "text" if text else str(thing.dtype)))
 
-    look_first(path)
     with guarded(path, _KIND), h5py.File(path, "r") as file:
         visit(file, "", 0)
     return found, links

@@ -22,7 +22,6 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import runs_folder
-from saddlepoint.engine.storage.tensors import save_tensors
 from saddlepoint.family import Family
 from saddlepoint.run import weights
 from saddlepoint.run.imports import ada, ports
@@ -136,12 +135,11 @@ def _write(place: Path, family: Family, networks: Networks, about: dict[str, Any
     temporary = hidden_beside(place)
     try:
         make_folder(temporary)
-        tensors = {name: value.clone() for name, value in family.state_dict().items()}  # some share their memory
-        save_tensors(tensors, temporary / weights.FILE, {"format": "pt"})
+        digest = weights.write_weights(temporary, family)
         status = {"state": "finished", "reason": f"imported from {about['file']}", "nimg": 0}
         write_atomically(temporary / "status.json", json.dumps(status, indent=1) + "\n")
         config = _config_of(family, networks, about)
-        config["export"]["sha256"] = sha256_of(temporary / weights.FILE)
+        config["export"]["sha256"] = digest
         RunFolder(temporary).write_config(config)
         move_into_place(temporary, place)
     except OSError as error:
