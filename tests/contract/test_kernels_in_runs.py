@@ -17,7 +17,7 @@ import saddlepoint
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.precision import FP32, Precision, kernels_told
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 from tests.unit.kernels import by_kernels
 
 CASES = (("gan", "mnist"), ("gan", "mnist-2014"), ("dcgan", "small"))
@@ -63,7 +63,7 @@ def read(run: Path) -> dict[str, Any]:
 @by_kernels
 def test_the_kernels_change_a_run_by_rounding(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = train("gan", "mnist", pictures, tmp_path / "ours", 2)
-    monkeypatch.setenv(library.VARIABLE, "pytorch")
+    monkeypatch.setenv(dispatch.VARIABLE, "pytorch")
     theirs = train("gan", "mnist", pictures, tmp_path / "theirs", 2)
     assert any(not torch.equal(value, theirs[key]) for key, value in ours.items())
     assert read(tmp_path / "theirs")["machine"]["kernels"] == "PyTorch: SADDLEPOINT_KERNELS=pytorch"
@@ -88,11 +88,11 @@ def test_going_on_with_other_kernels_is_told(
 
     assert "kernels: in C" in said(1)
     assert "warning" not in said(2)
-    monkeypatch.setenv(library.VARIABLE, "pytorch")
+    monkeypatch.setenv(dispatch.VARIABLE, "pytorch")
     found = said(3)
     assert "kernels: PyTorch's (SADDLEPOINT_KERNELS=pytorch)" in found
     assert "this run began with the kernels in C and goes on with PyTorch's: from here its sums round other" in found
-    monkeypatch.delenv(library.VARIABLE)
+    monkeypatch.delenv(dispatch.VARIABLE)
     assert "this run began with PyTorch's and goes on with the kernels in C" in said(4)
 
 
@@ -119,9 +119,9 @@ def test_what_computes_is_told_where_it_matters(monkeypatch: pytest.MonkeyPatch)
     assert kernels_told(bf16, torch.device("meta")) is None
     told = kernels_told(bf16, cpu)
     assert told is not None
-    assert told.startswith(f"PyTorch's ({library.why_not()}" if library.why_not() else "in C")
-    assert runtime.machine()["kernels"].startswith("PyTorch: " if library.why_not() else "C")
-    monkeypatch.setenv(library.VARIABLE, "fast")
+    assert told.startswith(f"PyTorch's ({dispatch.why_not()}" if dispatch.why_not() else "in C")
+    assert runtime.machine()["kernels"].startswith("PyTorch: " if dispatch.why_not() else "C")
+    monkeypatch.setenv(dispatch.VARIABLE, "fast")
     for precision in (FP32, bf16):
         with pytest.raises(saddlepoint.ConfigError, match="SADDLEPOINT_KERNELS is 'fast', but it must be one of"):
             kernels_told(precision, cpu)

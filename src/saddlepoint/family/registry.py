@@ -217,7 +217,7 @@ def _entry_points() -> Mapping[str, metadata.EntryPoint]:
 
 @functools.lru_cache(maxsize=1)
 def _read_entry_points(places: tuple[tuple[str, int | None], ...]) -> Mapping[str, metadata.EntryPoint]:
-    """Read the files of all installed packages: milliseconds, so only where a folder, or which are searched, changed."""
+    """Read the files of all installed packages: milliseconds, so only where a folder of the search path changed."""
     return MappingProxyType({point.name: point for point in metadata.entry_points(group=GROUP)})
 
 
