@@ -197,7 +197,7 @@ def test_a_damaged_file_is_made_again(damage: bytes, fake: Fake) -> None:
 
 
 def test_two_processes_compile_at_once(fake: Fake, tmp_path: Path) -> None:
-    fake(f'{WRITES[: WRITES.index("printf")]} sleep 1; printf ELF > "$last"')
+    fake(f'{WRITES[: WRITES.index("printf")]} sleep .2; printf ELF > "$last"')
     script = (
         "from saddlepoint.nn.native import build\n"
         "build.abilities = lambda: frozenset(build.NEEDED)\n"
