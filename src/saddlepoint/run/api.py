@@ -77,13 +77,13 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
         preset=preset,
         preparation=Options.of(**preparation).explicit(),
         options=override(config, options),
-        source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
+        source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _options_for(kind, preparation)),
         settings=settings,
         device=asked.device,
         threads=count,
         out=_place(asked),
         root=None if asked.runs is None else Path(asked.runs),
-        chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
+        named=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
         start_from=None if asked.start_from is None else str(asked.start_from),
         log_to=read_trackers(asked.log_to),
     )
@@ -158,7 +158,7 @@ def _privacy(asked: TrainRequest) -> Privacy | None:
     return Privacy(**{name: value for name, value in named.items() if value is not None})
 
 
-def _reading(kind: type[Family], preparation: Preparation) -> Options:
+def _options_for(kind: type[Family], preparation: Preparation) -> Options:
     """Return options with what the family needs, for data that may be images or sequences."""
     own = kind.tags.modalities
     known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
@@ -263,7 +263,7 @@ def inspect(
         DataError: as `resolve`.
     """
     if not in_memory.is_name(source):
-        wanted = Options.of(**preparation) if family is None else _reading(get_family(family), preparation)
+        wanted = Options.of(**preparation) if family is None else _options_for(get_family(family), preparation)
         source = in_memory.hold(source, wanted)
     if family is None:
         found = inspect_source(source, say=say, **preparation)
@@ -375,7 +375,7 @@ def _source_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any
         return str(data)
     if not in_memory.in_memory(known["source"]):
         raise ConfigError(f"'{folder.path}' was trained on '{known['source']}', no data in memory; leave it out")
-    name = in_memory.hold(data, _reading(kind, preparation_of(known)))
+    name = in_memory.hold(data, _options_for(kind, preparation_of(known)))
     if name != known["source"]:
         raise ConfigError(f"'{folder.path}' was trained on other data ({known['source']} then, {name} now)")
     return name
