@@ -21,6 +21,7 @@ from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_sid
 from saddlepoint.data.in_memory import in_memory
 from saddlepoint.data.in_memory import path_of as in_memory_path
 from saddlepoint.data.kinds import ARRAYS, sure_kind
+from saddlepoint.data.options import Options, Preparation
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
 from saddlepoint.engine.machine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
@@ -108,6 +109,13 @@ class Resolved:
         kept = self.plan.to_json()
         kept["data"] |= _described(self.dataset, self.plan.source, self.reading)
         return kept
+
+
+def options_for(kind: type[Family], preparation: Preparation) -> Options:
+    """Return options of data, with the kind of rows that the family takes where it takes one only."""
+    own = kind.tags.modalities
+    known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
+    return Options.of(**{**known, **preparation})
 
 
 def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | None = None) -> Resolved:
