@@ -266,6 +266,26 @@ def test_wide_tables_are_asked_about_and_read_either_way(tmp_path: Path, names: 
     assert list(labelled.values) == [value]
 
 
+@pytest.mark.parametrize(("first", "step"), [(1960, "year"), (1495, "step"), (2190, "step")])
+def test_names_are_years_only_if_all_of_them_can_be(tmp_path: Path, first: int, step: str) -> None:
+    frame = pd.DataFrame(noise(30 * 20).reshape(30, 20), columns=[str(first + i) for i in range(20)])
+    frame.insert(0, "who", [f"p{i}" for i in range(30)])
+    table = read_table(write(tmp_path / "x.csv", frame), Options.of(wide=True))
+    assert f"as '{step}' and 'value'" in said(table)
+
+
+def test_days_of_the_year_begin_again_in_each_series(tmp_path: Path) -> None:
+    day, clock = np.repeat(np.arange(346, 356), 24), np.tile(np.arange(24) * 100, 10)
+    one = pd.DataFrame({"day": day, "clock": clock, "v": noise(240)})
+    frame = pd.concat([one.assign(station="north"), one.assign(station="south")])
+    path = write(tmp_path / "x.csv", frame)
+    table = read_table(path, Options.of(time_column="day,clock", group_column="station"))
+    assert table.times is not None
+    hours = np.diff(np.sort(np.unique(table.times))) / 3.6e12
+    assert len(hours) == 239
+    assert (hours == 1).all()
+
+
 def test_numbered_names_beside_a_time_are_sensors(tmp_path: Path) -> None:
     frame = pd.DataFrame(noise(600).reshape(60, 10), columns=[f"V{i}" for i in range(1, 11)])
     frame.insert(0, "time", pd.date_range("2020-01-01", periods=60))
