@@ -34,6 +34,9 @@ DRAFT_PIXELS = 16 * 10**6
 MOST_WORK, WORK_PER_BYTE = 160 * 10**6, 16
 """What decoding the rows of a data set takes, in pixels of an RGB PNG (`images.opening.work_of`): so many, and so many
 for each byte of its files as they lie on the disk. Photographs have 1 to 10 pixels a byte, drawings up to 50."""
+WORK_OF_FILE = 3_200_000
+"""As much again for each picture that is a file of its own, for a folder shows how many there are: an icon of 1024x1024
+with transparency, which may be packed into a few thousand bytes."""
 WORK_OF_PICTURE, WORK_OF_IMAGE, WORK_OF_ROW = 4000, 1000, 200
 """Of opening a file of a picture, an image of an array, and a vector, beside its pixels."""
 MOST_SPREAD = 4
