@@ -21,6 +21,7 @@ from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_sid
 from saddlepoint.data.in_memory import in_memory
 from saddlepoint.data.in_memory import path_of as in_memory_path
 from saddlepoint.data.kinds import ARRAYS, sure_kind
+from saddlepoint.data.options import Preparation
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
 from saddlepoint.engine.machine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
@@ -196,6 +197,17 @@ def _refuse_other_kind(source: str, family: type[Family]) -> None:
 
 
 _HOLDS = {"sequence": "a table", "image": "a folder of pictures"}
+
+
+def as_prepared(kind: type[Family], data: Dataset, preparation: Preparation) -> Preparation:
+    """Return how a prepared data set is prepared: it keeps its size, which whoever loaded it has chosen.
+
+    Where the family makes no such images, and where another size is asked for, it is prepared again.
+    """
+    if data.modality != "image" or preparation.get("size") is not None or not issubclass(kind, Sized):
+        return preparation
+    _, height, width = data.spec.shape
+    return {**preparation, "size": (width, height)} if kind.can_make(width, height) else preparation
 
 
 def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, str]:
