@@ -79,8 +79,8 @@ MOST_CELLS, _CELLS_A_ROW = 10**7, 3
 MOST_MEMBERS, _BYTES_A_MEMBER = 50_000, 100
 """Members of a tar, each of which takes some 30 microseconds; and one for each so many bytes."""
 MOST_GROUP, GROUP_PER_BYTE, GROUP_BATCH = 128 * 1024**2, 20, 256 * 1024**2
-"""Bytes of a column in one group of rows of a parquet file of images, and for each byte packed; and of a batch of rows
-if each had the largest value that the group may hold."""
+"""Bytes that a group of rows of a parquet file of images unpacks to, and all of the file for each of its bytes where a
+group has more; and of a batch of rows if each had the largest value that the group may hold."""
 MOST_WORD = 1000
 """Characters of a label."""
 
