@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import saddlepoint
+from saddlepoint.core.errors import ConfigError
 
 pytest.importorskip("nicegui")
 
@@ -24,7 +25,7 @@ from nicegui import ui
 from nicegui.testing import User, user_simulation
 
 from saddlepoint.run.sweeps.summary import Point, Summary
-from saddlepoint.serve.studio import app, edit, parts, sweeps
+from saddlepoint.serve.studio import app, edit, parts, run, sweeps
 from saddlepoint.serve.studio.state import Studio
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -181,3 +182,26 @@ def test_a_folder_whose_name_is_no_text_is_in_no_table(runs: Path, tmp_path: Pat
     except OSError:
         return  # this file system holds texts only
     assert [entry.name for entry in Studio(tmp_path).entries()] == ["fine"]
+
+
+def test_a_generator_without_a_latent_space_is_not_edited() -> None:
+    studio = SimpleNamespace(open=lambda name: (None, None))
+    with pytest.raises(ConfigError, match="'one' has no latent space"):
+        edit._edited(studio, "one", [("a.png", b"")], {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "family", "reloads"), [("starting", "", 0), ("starting", "gan", 1), ("running", "", 1)]
+)
+def test_a_page_of_a_run_that_begins_is_shown_anew_once_it_has_begun(
+    state: str, family: str, reloads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def looked(look: Callable[[str], object], name: str) -> object:
+        return look(name)
+
+    shown: list[str] = []
+    monkeypatch.setattr(run.waits, "looked", looked)
+    monkeypatch.setattr(ui.navigate, "reload", lambda: shown.append("anew"))
+    studio = SimpleNamespace(entry=lambda name: SimpleNamespace(state=state, family=family))
+    asyncio.run(run._until_begun(studio, "one"))  # type: ignore[arg-type]
+    assert len(shown) == reloads
