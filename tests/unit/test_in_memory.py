@@ -379,3 +379,12 @@ def test_equal_content_has_one_name_and_other_content_another() -> None:
 def test_prepared_pictures_are_described_at_their_size(tmp_path: Path) -> None:
     data = load_dataset(str(write_folder(tmp_path / "d", pictures(24, 64))), size=48)
     assert saddlepoint.inspect(data, family="dcgan").shape == (1, 48, 48)
+
+
+def test_windows_and_their_labels_are_held_together() -> None:
+    windows = np.random.default_rng(0).normal(size=(40, 12, 2)).astype(np.float32)
+    words = np.array(["up", "down"] * 20)
+    data = load_dataset((windows, words), modality="sequence")
+    assert sorted(data.classes) == ["down", "up"]
+    assert sum(len(part) for part in data.splits.values()) == 40
+    assert data.splits["train"].labels is not None

@@ -16,6 +16,8 @@ from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series.positions import times_text
+from saddlepoint.data.tables.dates import may_be_date, named_by_first_line
+from saddlepoint.data.tables.files import open_table
 from saddlepoint.data.tables.table import Table, read_table
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
@@ -739,3 +741,20 @@ def test_an_empty_column_that_is_asked_for_is_refused_and_any_other_left_out(tmp
         assert "for they hold no value: e" in said(table)
     with pytest.raises(DataError, match="column 'e' cannot be learned: it holds no value; leave it out of --columns"):
         read_table(tmp_path / "x.csv", Options.of(columns="a,e"))
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "said"), [(0, {"header": False}, True), (3, {"header": False}, False), (0, {}, False)]
+)
+def test_only_the_first_line_of_a_file_without_names_can_name_its_columns(
+    tmp_path: Path, row: int, options: dict[str, bool], said: bool
+) -> None:
+    opened = open_table(write(tmp_path / "x.csv", pd.DataFrame({"a": ["x", "y"] * 5})), Options())
+    assert bool(named_by_first_line(opened, "when", row, Options.of(**options))) is said
+
+
+@pytest.mark.parametrize(("days", "dates"), [((190701, 190702), False), ((190701, 190702, 190703), True)])
+def test_two_values_of_six_digits_are_no_dates(tmp_path: Path, days: tuple[int, ...], dates: bool) -> None:
+    path = write(tmp_path / "x.csv", pd.DataFrame({"date": [*days * 10], "v": noise(10 * len(days))}))
+    opened = open_table(path, Options())
+    assert may_be_date(opened.columns["date"], Options()) is dates
