@@ -18,6 +18,7 @@ import resource
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,12 +145,14 @@ def run(row: Row, named: bool) -> None:
         "stylegan", data_of(row), preset=row.preset, seed=row.seed, out=place, device="cpu", remedy="off",
         **limits, **options,
     )  # fmt: skip
+    begun = time.time()
     made, outcome = train(plan)
     found = figures_of(made.evaluate(PROTOCOLS, seed=0))
     if row.seed == 0:
         pictures.draw(made, "grid", seed=0, out=DOCS / "images" / f"few-pictures-{row.name}.png")
-    shown = sorted(one.stat().st_mtime for one in (place / "samples").glob("*.png"))
-    more = {"first picture": round(shown[1] - (place / "config.json").stat().st_mtime, 1)} if len(shown) > 1 else {}
+    # Not of a run that was stopped and went on.
+    shown = [one.stat().st_mtime - begun for one in (place / "samples").glob("*.png")]
+    more = {"first picture": round(min(shown), 1)} if min(shown) > 0 else {}
     more["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     keep(path, facts_of(made, outcome) | more | {"figures": found}, limits["threads"])
     print(f"{row.name}: {outcome.seconds:.0f} s, {outcome.progress.nimg:,} images", flush=True)

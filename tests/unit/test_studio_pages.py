@@ -205,3 +205,11 @@ def test_a_page_of_a_run_that_begins_is_shown_anew_once_it_has_begun(
     studio = SimpleNamespace(entry=lambda name: SimpleNamespace(state=state, family=family))
     asyncio.run(run._until_begun(studio, "one"))  # type: ignore[arg-type]
     assert len(shown) == reloads
+
+
+def test_a_page_that_stands_does_nothing_but_look_for_news(runs: Path) -> None:
+    async def look(page: Page) -> None:
+        await page.until(lambda: page.all(ui.echart))
+        await page.until(lambda: not [one for one in page.all(ui.timer) if one.active and one.interval < 0.5])
+
+    visited(runs, "/run/whole?tab=Training", look)
