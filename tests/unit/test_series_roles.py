@@ -288,6 +288,15 @@ def test_days_of_the_year_begin_again_in_each_series(tmp_path: Path) -> None:
     assert (hours == 1).all()
 
 
+@pytest.mark.parametrize(("empty", "says"), [(1, "line 7 has nothing in column 'who'"), (60, "no column tells these")])
+def test_a_column_that_tells_series_apart_but_for_a_few_rows_is_named(tmp_path: Path, empty: int, says: str) -> None:
+    times = pd.date_range("2020-01-01", periods=60)
+    frame = pd.concat([pd.DataFrame({"time": times, "who": who, "v": noise(60)}) for who in "abc"], ignore_index=True)
+    frame.loc[5 : 4 + empty, "who"] = None
+    with pytest.raises(DataError, match=says):
+        read_table(write(tmp_path / "x.csv", frame), Options())
+
+
 def test_numbered_names_beside_a_time_are_sensors(tmp_path: Path) -> None:
     frame = pd.DataFrame(noise(600).reshape(60, 10), columns=[f"V{i}" for i in range(1, 11)])
     frame.insert(0, "time", pd.date_range("2020-01-01", periods=60))

@@ -142,13 +142,17 @@ def test_an_experiment_runs_pauses_and_goes_on(runs: Path) -> None:
     visited(runs, "/lab/dirac", look)
 
 
-def test_data_that_is_not_there_leaves_no_wheel(runs: Path) -> None:
+def test_the_wheel_is_gone_once_data_is_read_or_not_found(runs: Path) -> None:
     async def look(page: Page) -> None:
         (place,) = [one for one in page.all(ui.input) if "data" in str(one.props.get("label"))]
         place.value = str(runs / "nowhere")
         page.user.find("Look into the data").click()
         await page.until(lambda: page.user.notify.messages)
         assert "nowhere" in page.user.notify.messages[-1]
+        assert not page.all(ui.spinner)
+        place.value = "digits"
+        page.user.find("Look into the data").click()
+        await page.until(lambda: page.all(parts.Picture))
         assert not page.all(ui.spinner)
 
     visited(runs, "/train", look)
