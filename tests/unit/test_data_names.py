@@ -205,6 +205,8 @@ def test_which_labels_of_the_hub_is_followed(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(hub, "unreachable", lambda timeout=0.0: None)
     monkeypatch.setattr("datasets.load_dataset", lambda path, config: datasets.DatasetDict(train=made))
     assert load_dataset("hf:someone/pictures", label_column="mood").classes == ("mood0", "mood1", "mood2")
+    with pytest.raises(DataError, match="--splits is for these"):
+        load_dataset("hf:someone/pictures", splits="none")
 
 
 def test_hub_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
