@@ -197,6 +197,18 @@ def test_what_depends_on_weights_alone_is_computed_once() -> None:
     assert found.tolist() == [7.0, 7.0]
 
 
+def test_an_output_that_depends_on_weights_alone_is_kept() -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    x, y, c = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xyc")
+    nodes = [helper.make_node("Mul", ["a", "a"], ["c"]), helper.make_node("Neg", ["x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y, c], [numpy_helper.from_array(np.full(2, 3, np.float32), "a")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    fold_constants(model)
+    found = ort.InferenceSession(model.SerializeToString()).run(["c"], {"x": np.ones(2, np.float32)})
+    assert found[0].tolist() == [9.0, 9.0]
+
+
 def test_weights_in_16_bits_that_cost_too_much_are_not_kept(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -269,6 +269,14 @@ def test_what_cannot_be_loaded_is_no_exception(fake: Fake, anew: None) -> None:
     assert dispatch.state() == f"PyTorch: {dispatch.why_not()}"
 
 
+def test_the_trial_is_carried_out_in_full_precision_wherever_it_is_asked_for() -> None:
+    if library.why_not():
+        return
+    assert trial.first_wrong() == ""
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trial.first_wrong() == ""
+
+
 def test_a_library_that_computes_something_else_is_not_used(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if dispatch.why_not():
         assert dispatch.state() == "PyTorch"

@@ -14,7 +14,7 @@ from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.logs import logged
 from saddlepoint.core.times import parse_budget, parse_time
 from saddlepoint.core.waiting import StatusLine
-from saddlepoint.data import Inspection, in_memory, inspect_source
+from saddlepoint.data import Dataset, Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import SILENT, Outcome, Privacy, Settings
@@ -64,6 +64,8 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
     preset, config = get_preset(kind, asked.preset)
     if asked.start_from is not None:
         preset, config, preparation = _as_begun(kind, asked, preset, config, preparation)
+    if isinstance(data, Dataset):
+        preparation = resolving.as_prepared(kind, data, preparation)
     count, settings = runtime.read_threads(asked.threads), _settings(kind, preset, asked)
     runtime.resolve_device(asked.device)
     return Plan(
@@ -249,6 +251,7 @@ def inspect(
         ConfigError: if there is no such family, or it does not take the data.
         DataError: as `resolve`.
     """
+    given = source
     if not in_memory.is_name(source):
         wanted = Options.of(**preparation) if family is None else options_for(get_family(family), preparation)
         source = in_memory.hold(source, wanted)
@@ -258,7 +261,7 @@ def inspect(
             return found
         hint = "families choose their own size and augmentation: --family dcgan, say, tells what training would take"
         return dataclasses.replace(found, advice=(*found.advice, hint))
-    resolved = resolve(plan(family, source, preset=preset, **preparation), say)
+    resolved = resolve(plan(family, given, preset=preset, **preparation), say)
     found = inspect_source(source, say=say, **preparation_of({"options": resolved.plan.preparation}))
     return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)
 

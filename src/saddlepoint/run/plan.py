@@ -214,6 +214,17 @@ def _refuse_other_kind(source: str, family: type[Family]) -> None:
 _HOLDS = {"sequence": "a table", "image": "a folder of pictures"}
 
 
+def as_prepared(kind: type[Family], data: Dataset, preparation: Preparation) -> Preparation:
+    """Return how a prepared data set is prepared: it keeps its size, which whoever loaded it has chosen.
+
+    Where the family makes no such images, and where another size is asked for, it is prepared again.
+    """
+    if data.modality != "image" or preparation.get("size") is not None or not issubclass(kind, Sized):
+        return preparation
+    _, height, width = data.spec.shape
+    return {**preparation, "size": (width, height)} if kind.can_make(width, height) else preparation
+
+
 def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, str]:
     """Return the side of the images to train on, and why it is not their own; an empty reason if it is.
 
