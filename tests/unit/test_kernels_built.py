@@ -270,7 +270,7 @@ def test_what_cannot_be_loaded_is_no_exception(fake: Fake, anew: None) -> None:
 
 
 def test_the_trial_is_carried_out_in_full_precision_wherever_it_is_asked_for() -> None:
-    if library.why_not():
+    if dispatch.why_not():
         return
     assert trial.first_wrong() == ""
     with torch.autocast("cpu", torch.bfloat16):
