@@ -84,6 +84,11 @@ def columns_flag(names: Iterable[str]) -> str:
 
 
 def two_numbers(value: Any) -> tuple[float, float]:
+    """Return the two numbers of ``--levels``, of text with a comma or of a pair.
+
+    Raises:
+        DataError: if they are not two.
+    """
     parts = value.split(",") if isinstance(value, str) else list(value)
     try:
         low, high = (float(part) for part in parts)

@@ -303,6 +303,11 @@ def class_columns(classes: int) -> int | None:
 
 
 def check_images(images: Rows) -> None:
+    """Refuse what is no bytes of images, (n, 1, 3 or 4, height, width).
+
+    Raises:
+        DataError: naming shape and type.
+    """
     if images.ndim != 4 or len(images) < 1 or images.shape[1] not in MODES or images.dtype != np.uint8:
         raise DataError(
             f"images have shape {tuple(images.shape)} and type {images.dtype}, but pictures need uint8 "

@@ -111,6 +111,11 @@ def _taken_apart(item: Any, number: int) -> tuple[Any, Any, bool]:
 
 
 def from_mapping(item: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """Return picture and label of an item that names them, as Hugging Face's data sets do; None: it has no label.
+
+    Raises:
+        DataError: if none of its keys is that of a picture.
+    """
     keys = [key for key in IMAGE_KEYS if key in item]
     if not keys:
         raise DataError(f"the data has the keys {', '.join(map(str, item))}; its pictures must be called image or x")

@@ -50,6 +50,7 @@ class TimeColumn:
 
 
 def may_be_date(column: Column, options: Options) -> bool:
+    """Whether a column holds times, texts in a form of dates, or numbers that are written like dates."""
     if column.kind == "time":
         return True
     if column.kind == "text" and column.texts is not None:
@@ -205,16 +206,21 @@ def _own(dates: str | None) -> bool:
 
 
 def is_time(stamps: Stamps, why: str, option: str = "", *, sure: bool = True) -> Finding:
+    """Return the finding that a column is the time, why, and which option (``--time-column``) says otherwise."""
     return Finding("time", f"'{stamps.name}' is the time", why, option or "--time-column NAME", sure)
 
 
 def complete(opened: Opened, column: Column, found: TimeColumn) -> TimeColumn:
+    """Return times of which none is missing.
+
+    Raises:
+        DataError: naming the first line without one.
+    """
     missing = found.times == NOT if found.times.dtype.kind == "i" else ~np.isfinite(found.times)
     if missing.any():
         raise DataError(
             f"{opened.name}: {opened.place(int(missing.argmax()))} has no time in column '{column.name}'; fill or "
-            "remove "
-            "that line"
+            "remove that line"
         )
     return found
 

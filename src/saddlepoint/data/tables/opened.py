@@ -112,6 +112,16 @@ class Opened:
 
 
 def of_table(name: str, table: Any, index: tuple[str, ...]) -> Opened:
+    """Return a table of Arrow as columns with their kinds.
+
+    Args:
+        name: of the file, for messages.
+        table: a ``pyarrow.Table``.
+        index: columns that were the index of a data frame; those without a name get one.
+
+    Raises:
+        DataError: if there are too many columns, or two have one name.
+    """
     names = list(table.column_names)
     limits.check_columns(name, len(names))
     counts, taken = Counter(names), set(names)

@@ -97,6 +97,7 @@ def _ask_which(opened: Opened, found: TimeColumn, rest: Sequence[str], options: 
 
 
 def is_rising(times: np.ndarray) -> bool:
+    """Whether each of the times (rows,) is later than the one before."""
     return len(times) < 2 or bool((np.diff(times) > 0).all())
 
 

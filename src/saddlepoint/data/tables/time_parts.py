@@ -143,6 +143,16 @@ def day_and_time_of_day(opened: Opened, names: Sequence[str], *, within: bool = 
 
 
 def time_of_day_values(opened: Opened, column: Column, form: str) -> np.ndarray:
+    """Return the times of day of a column, (rows,) int64, in nanoseconds since midnight.
+
+    Args:
+        opened: the table, for messages.
+        column: of texts or numbers.
+        form: of the times, as ``%H:%M``.
+
+    Raises:
+        DataError: naming the line of the first that has another form, or none.
+    """
     hour = 3600 * 10**9
     if column.kind in ("int", "float") and form in ("%H", "%-H"):
         return column.numbers().astype(np.int64) * hour
@@ -154,8 +164,7 @@ def time_of_day_values(opened: Opened, column: Column, form: str) -> np.ndarray:
     except Unread as error:
         raise DataError(
             f"{opened.name}: {opened.place(error.row)}, column '{column.name}' holds '{error.text.partition(' ')[2]}', "
-            "which is "
-            "no time of the day like the first ones; mend that line"
+            "which is no time of the day like the first ones; mend that line"
         ) from error
     if (times == NOT).any():
         raise DataError(
@@ -306,6 +315,13 @@ def _ask_about_years(opened: Opened, parts: Mapping[str, str]) -> None:
 
 
 def by_parts(opened: Opened, free: Sequence[str], options: Options) -> TimeColumn | None:
+    """Return the time that columns hold in parts (year, month, day, ...) together; None: there is none of three values or more.
+
+    Args:
+        opened: the table.
+        free: columns that have no other role.
+        options: as asked for.
+    """
     parts = _parts(opened, free)
     for whole in _SETS:
         if not set(whole) <= set(parts):

@@ -160,6 +160,13 @@ def blindness(rows: Sequence[Row], metric: Metric) -> str:
 
 
 def verdict_of(metric: Metric, sees_time: bool = True) -> Callable[[Sequence[Row], Task], str]:
+    """Return what words a verdict: the figure, that of training windows and of their halves, the baselines beside it.
+
+    Args:
+        metric: of the figure.
+        sees_time: whether the order of time enters the figure.
+    """
+
     def sentence_of(rows: Sequence[Row], task: Task) -> str:
         model, real = row_of(rows, None, metric.name), row_of(rows, TRAINING, metric.name)
         if model is None:
