@@ -315,7 +315,7 @@ def _ask_about_years(opened: Opened, parts: Mapping[str, str]) -> None:
 
 
 def by_parts(opened: Opened, free: Sequence[str], options: Options) -> TimeColumn | None:
-    """Return the time that columns hold in parts (year, month, day, ...) together; None: there is none of three values or more.
+    """Return the time that columns hold in parts (year, month, day, ...); None: none of three values or more.
 
     Args:
         opened: the table.
