@@ -55,14 +55,14 @@ def test_what_is_looked_at_first_and_plain_files_are_read_without_python(tmp_pat
 
 
 class Slow(io.BytesIO):
-    """A stream whose third read takes long."""
+    """A stream whose fourth read, that after the broken line, takes long, and all that follow."""
 
     reads = inside = 0
 
     def read(self, size: int | None = -1) -> bytes:
         self.reads, self.inside = self.reads + 1, self.inside + 1
-        if self.reads == 3:
-            threading.Event().wait(0.3)
+        if self.reads >= 4:
+            threading.Event().wait(0.2)
         self.inside -= 1
         return super().read(size)
 
@@ -84,7 +84,7 @@ def test_the_last_read_of_what_python_unpacks_is_waited_for(
     assert isinstance(opened[-1], pa.PythonFile)
     assert reads >= 3
     assert not slow.inside
-    threading.Event().wait(0.1)
+    threading.Event().wait(0.5)
     assert slow.reads == reads
 
 
