@@ -6,6 +6,7 @@ import io
 import lzma
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,10 @@ PACKED = ("", ".gz", ".bz2", ".xz", ".zip")
 BLOCK = 16 * 1024**2
 
 _LAST_READ = 2.0
-"""Seconds that the last read of a thread of Arrow is waited for: beyond that it is none, its queue is full."""
+"""Seconds that the last read of a thread of Arrow is waited for: beyond that there is none, its queue is full."""
+
+_LETTING_GO = 0.05
+"""Seconds in which that thread lets go of what it holds after its last read."""
 
 
 def open_stream(path: Path) -> Any:
@@ -75,8 +79,10 @@ class ReadAhead(io.RawIOBase):
 
     def end(self) -> None:
         """Give no more bytes, and wait until nobody is reading."""
-        self._stopped = True
-        self._over.wait(_LAST_READ)
+        if not self._over.is_set():
+            self._stopped = True
+            self._over.wait(_LAST_READ)
+            time.sleep(_LETTING_GO)
 
 
 class Blanks(io.RawIOBase):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import functools
 import io
 import lzma
 import re
-import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from saddlepoint.data.tables.streams import Blanks, ReadAhead, open_stream
 _PEEK = 4 * 1024**2
 _BLOCK = 16 * 1024**2
 _DIGITS = re.compile(r"[-+\d.,' ]+")
+_BAD_ROW = re.compile(r"CSV parse error: (?:Row #(\d+): )?Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
 
 def start_of(path: Path) -> bytes:
@@ -78,8 +77,8 @@ class Columns:
 
         self.path, self.layout, self.names = path, layout, list(names)
         self.body = start[layout.start :]
-        self.bad: list[Any] = []
         self.ahead: ReadAhead | None = None
+        self.reader: Any = None
         self.many_lines = b'"' in self.body
         rows = [dict(zip(self.names, row, strict=False)) for row in self._rows()]
         cells = {name: [row[name].strip() for row in rows if row.get(name)] for name in self.names}
@@ -157,15 +156,15 @@ class Columns:
             finally:
                 if self.ahead is not None:
                     self.ahead.end()
+                self.reader = None
 
     def _all(self) -> Any:
         import pyarrow as pa
 
         size = self.path.stat().st_size
         batches, left, rows = [], usable_memory() // 4, 0
-        reader = self._guarded(self._restart, again=True)
-        following = functools.partial(next, reader, None)
-        while (batch := self._guarded(following, again=True)) is not None:
+        self.reader = self._guarded(self._restart, again=True)
+        while (batch := self._guarded(self._following, again=True)) is not None:
             batches.append(batch)
             rows, left = rows + batch.num_rows, left - batch.nbytes
             limits.check_table(str(self.path), rows * len(self.kinds), size)
@@ -174,7 +173,10 @@ class Columns:
                     f"{self.path} holds more than {rows:,} rows of {len(self.kinds)} columns, a quarter of the "
                     "memory; take fewer --columns, or fewer rows"
                 )
-        return pa.Table.from_batches(batches, reader.schema)
+        return pa.Table.from_batches(batches, self.reader.schema)
+
+    def _following(self) -> Any:
+        return next(self.reader, None)  # held by nothing else: it goes when reading ends
 
     def _restart(self) -> Any:
         import pyarrow as pa
@@ -191,10 +193,7 @@ class Columns:
     def _open(self, source: Any, kinds: dict[str, Any]) -> Any:
         import pyarrow.csv as pc
 
-        def refuse(row: Any) -> str:
-            self.bad.append(row)
-            return "error"
-
+        # A handler of invalid rows would be Python's, and be let go by the thread that reads ahead.
         convert = pc.ConvertOptions(
             column_types=kinds, include_columns=list(kinds),
             null_values=list(MISSING), strings_can_be_null=True, decimal_point=self.decimal,
@@ -203,7 +202,7 @@ class Columns:
         delimiter = "\t" if self.layout.delimiter == " " else self.layout.delimiter
         return pc.open_csv(
             source, pc.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
-            pc.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse, newlines_in_values=self.many_lines),
+            pc.ParseOptions(delimiter=delimiter, newlines_in_values=self.many_lines),
             convert,
         )  # fmt: skip
 
@@ -211,16 +210,15 @@ class Columns:
         import pyarrow as pa
 
         try:
-            with _no_remarks():
-                return read()
+            return read()
         except (pa.ArrowException, OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError,
                 zipfile.BadZipFile) as error:  # fmt: skip
-            if self.bad:
-                row = self.bad[0]
-                where = "" if row.number is None else f" line {row.number + self.layout.line - 1}"
+            if bad := _BAD_ROW.search(str(error)):
+                number, wanted, found, row = bad.groups()
+                where = f" line {int(number) + self.layout.line - 1}" if number else ""
                 raise DataError(
-                    f"{self.path}:{where} has {row.actual_columns} values, but the first line names "
-                    f"{row.expected_columns} columns ('{row.text[:60]}'); mend that line"
+                    f"{self.path}:{where} has {found} values, but the first line names {wanted} columns "
+                    f"('{row[:60]}'); mend that line"
                 ) from error
             text = (str(error).splitlines() or [type(error).__name__])[0]
             if again and (cell := re.search(r"column #(\d+): .*conversion error", text)):
@@ -236,13 +234,3 @@ class _Wider(Exception):
     def __init__(self, column: int) -> None:
         super().__init__(column)
         self.column = column
-
-
-@contextlib.contextmanager
-def _no_remarks() -> Iterator[None]:
-    """Keep pyarrow from printing tracebacks of errors that it raises anyway (a line too short that is no UTF-8)."""
-    before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
