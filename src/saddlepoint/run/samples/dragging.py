@@ -39,7 +39,7 @@ class Drag:
     Attributes:
         handles: places of the sample.
         targets: where they shall go, as many.
-        region: (left, top, right, bottom) in pixels: what may change, with all handles and targets; None: everything may.
+        region: (left, top, right, bottom) in pixels: what may change; holds handles and targets. None: everything may.
         near: pixels from its target at which a handle has arrived.
         rate: learning rate, in standard deviations of a coordinate.
         radius: r1, as a share of the longer side; at least one pixel.
@@ -66,8 +66,8 @@ class Drag:
             for x, y in (*self.handles, *self.targets):
                 if not (left <= x <= right and top <= y <= bottom):
                     raise ConfigError(
-                        f"the place {x:g},{y:g} lies outside the region {left:g},{top:g},{right:g},{bottom:g}: what may "
-                        "change holds each point and its target; take a larger region"
+                        f"the place {x:g},{y:g} lies outside the region {left:g},{top:g},{right:g},{bottom:g}: what "
+                        "may change holds each point and its target; take a larger region"
                     )
         check(self.near > 0, "near", self.near, "above 0")
         check(0 < self.rate <= 1, "rate", self.rate, "above 0 and at most 1")
