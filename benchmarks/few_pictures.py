@@ -167,7 +167,7 @@ def write() -> None:
         cells = [over([kept["figures"]["model"][metric]["value"] for kept in own]) for metric, _ in SHOWN]
         lines.append(line_of([kind, f"`{preset}`", f"{own[0]['nimg']:,}", str(len(own)), *cells]))
     lines += ["", f"{THREADS} threads. {measured_on(one for _, one in found)}"]
-    write_section(DOCS / "own-pictures.md", "few-pictures", lines)
+    write_section(DOCS / "own-pictures.md", "few-pictures", lines, "\n## What an hour makes\n\n")
 
 
 if __name__ == "__main__":
