@@ -149,7 +149,7 @@ def run(row: Row, named: bool) -> None:
     made, outcome = train(plan)
     found = figures_of(made.evaluate(PROTOCOLS, seed=0))
     if row.seed == 0:
-        pictures.draw(made, "grid", seed=0, out=DOCS / "images" / f"few-pictures-{row.name}.png")
+        pictures.draw(made, "grid", 24, seed=0, out=DOCS / "images" / f"few-pictures-{row.name}.png")
     # Not of a run that was stopped and went on.
     shown = [one.stat().st_mtime - begun for one in (place / "samples").glob("*.png")]
     more = {"first picture": round(min(shown), 1)} if min(shown) > 0 else {}
