@@ -149,7 +149,7 @@ def run(row: Row, named: bool) -> None:
     made, outcome = train(plan)
     found = figures_of(made.evaluate(PROTOCOLS, seed=0))
     if row.seed == 0:
-        pictures.draw(made, "grid", seed=0, out=DOCS / "images" / f"few-pictures-{row.name}.png")
+        pictures.draw(made, "grid", 24, seed=0, out=DOCS / "images" / f"few-pictures-{row.name}.png")
     # Not of a run that was stopped and went on.
     shown = [one.stat().st_mtime - begun for one in (place / "samples").glob("*.png")]
     more = {"first picture": round(min(shown), 1)} if min(shown) > 0 else {}
@@ -167,7 +167,7 @@ def write() -> None:
         cells = [over([kept["figures"]["model"][metric]["value"] for kept in own]) for metric, _ in SHOWN]
         lines.append(line_of([kind, f"`{preset}`", f"{own[0]['nimg']:,}", str(len(own)), *cells]))
     lines += ["", f"{THREADS} threads. {measured_on(one for _, one in found)}"]
-    write_section(DOCS / "own-pictures.md", "few-pictures", lines)
+    write_section(DOCS / "own-pictures.md", "few-pictures", lines, "\n## What an hour makes\n\n")
 
 
 if __name__ == "__main__":

@@ -168,11 +168,11 @@ def test_channels_and_attributes_are_columns(
 
 
 def test_a_line_of_a_table_parted_by_blanks_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from saddlepoint.data.tables import text as tables_text
+    from saddlepoint.data.tables import streams
 
-    monkeypatch.setattr(tables_text, "_BLOCK", 1000)
+    monkeypatch.setattr(streams, "BLOCK", 1000)
     source = io.BytesIO(b"1 2\n" * 10 + b"1 " * 5000)
-    blanks = tables_text._Blanks(source)
+    blanks = streams.Blanks(source)
     with pytest.raises(ValueError, match="a line has more than 2,000 bytes"):
         list(iter(lambda: blanks.read(1000), b""))
 

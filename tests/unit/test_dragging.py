@@ -200,6 +200,14 @@ def test_pointer_shares_are_pixels(explorer: Explorer) -> None:
     assert session.region == (4, 5, 20, 9)
 
 
+@pytest.mark.parametrize("region", [(9, 9, 20, 20), (0, 0, 5, 20), (0, 0, 20, 6), (20, 20, 0, 0)])
+def test_a_region_holds_what_is_dragged(region: tuple[float, float, float, float]) -> None:
+    places = ((4.0, 7.0),), ((8.0, 7.0),)
+    assert Drag(*places, (4, 7, 8, 7)).region == (4, 7, 8, 7)
+    with pytest.raises(ConfigError, match=r"lies outside the region .* take a larger region"):
+        Drag(*places, region)
+
+
 @pytest.mark.parametrize("x", [0.0, SIDE - 1.0, -0.1, SIDE - 0.9])
 @pytest.mark.parametrize("y", [0.0, SIDE - 1.0, -0.1, SIDE - 0.9])
 def test_places_at_the_edges_lie_within_a_sample_and_those_beyond_do_not(x: float, y: float) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ from saddlepoint.export import export_run, quality
 from saddlepoint.export.forms import OPSET, TARGETS, Forms, Target, chosen
 from saddlepoint.export.parity import TOLERANCE, check
 from saddlepoint.export.rewrites import LOWERED, fold_constants
+from saddlepoint.export.sampler import runtimes
 from saddlepoint.export.sampler.generator import Generator
 from saddlepoint.export.sampler.runtimes import RUNTIMES, in_shape
 from saddlepoint.export.trial import tried
@@ -310,3 +312,13 @@ def test_a_generator_knows_the_rows_of_its_graphs(tmp_path: Path) -> None:
     made = generator.run("model", {"styles": styles} | generator.noise("model", 1, np.random.default_rng(0)))
     found = [list(x.shape[1:]) for x in (z, styles, made)]
     assert [generator._made(name) for name in ("inputs", "mapping", "model")] == found
+
+
+def test_ncnn_is_converted_with_one_row_where_the_graph_takes_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, asked = mock.MagicMock(), list[list[list[int]]]()
+    network.load_param.return_value = network.load_model.return_value = 0
+    monkeypatch.setitem(sys.modules, "ncnn", mock.MagicMock(Net=lambda: network))
+    monkeypatch.setattr(runtimes, "_converted", lambda place, content, shapes, full: asked.append(shapes) or ("a", "b"))
+    graph = {"inputs": [{"name": "z", "shape": [None, 64]}, {"name": "label", "shape": [None]}]}
+    runtimes.ncnn(b"", graph, runtimes.Settings(batch=1))
+    assert asked == [[[1, 64], [1]]]

@@ -17,7 +17,7 @@ import pytest
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
-from saddlepoint.data.tables import text as reading
+from saddlepoint.data.tables import streams
 from saddlepoint.data.tables.table import Table, is_table, read_table
 
 DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range("2020-01-01", periods=40)]
@@ -112,14 +112,14 @@ def test_a_stream_of_blanks_is_read_a_block_at_a_time() -> None:
             return super().read(size)
 
     line = b'1 \t 2   "a  b"\n'
-    whole = line * (3 * reading._BLOCK // len(line))
-    stream, found = reading._Blanks(Source(whole)), b""
+    whole = line * (3 * streams.BLOCK // len(line))
+    stream, found = streams.Blanks(Source(whole)), b""
     while part := stream.read():
         found += part
     assert found == whole.replace(line, b'1\t2\t"a  b"\n')
-    assert set(asked) == {reading._BLOCK}
+    assert set(asked) == {streams.BLOCK}
     asked.clear()
-    assert reading._Blanks(Source(whole)).read(100) == 100 // len(line) * b'1\t2\t"a  b"\n'
+    assert streams.Blanks(Source(whole)).read(100) == 100 // len(line) * b'1\t2\t"a  b"\n'
     assert asked == [100]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,9 @@ from typer.testing import CliRunner
 import saddlepoint
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.data.series.history import _with_gaps
+from saddlepoint.data.series.time_index import TimeIndex
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.run.samples import pictures, seeds
 
 DAYS = pd.date_range("2020-01-01", periods=240)
@@ -76,6 +81,22 @@ def test_holes_are_filled_and_what_is_given_stands_as_it_was(run: saddlepoint.Ru
             given = [row for row in range(40) if row not in places and row != 12]
             assert one[column][given].tolist() == truth[column][given].tolist()
         assert one.notna().all().all()
+
+
+@pytest.mark.parametrize(
+    ("freq", "unit", "step"),
+    [("MS", "months", 1), ("QS", "months", 3), ("YS", "months", 12), ("ME", "month ends", 1),
+     ("BME", "working month ends", 1), ("B", "working days", 1), ("W", "time", 7 * 86_400 * 10**9),
+     ("D", "time", 86_400 * 10**9)],
+)  # fmt: skip
+def test_rows_that_are_left_out_are_holes_at_every_step(freq: str, unit: str, step: int) -> None:
+    days = pd.date_range("1974-01-01", periods=40, freq=freq).as_unit("ns").asi8
+    layout: Any = SimpleNamespace(time_index=TimeIndex(0, step, unit, Stamps(("day",), ("%Y-%m-%d",), ("text",))))
+    kept = np.setdiff1d(np.arange(40), [3, 17, 18])
+    values, times = _with_gaps(Path("holes.csv"), kept[:, None] * 1.0, days[kept], layout)
+    assert times.tolist() == days.tolist()
+    assert np.isnan(values[:, 0]).nonzero()[0].tolist() == [3, 17, 18]
+    assert values[kept, 0].tolist() == kept.tolist()
 
 
 def test_a_long_series_follows_its_dates_and_so_the_weekday(run: saddlepoint.Run, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _from_parquet(data: bytes) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(io.BytesIO(data)) as file:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
             about = file.metadata
             limits.check_cells("it", about.num_rows, about.num_columns)
             size = max((about.row_group(g).total_byte_size for g in range(about.num_row_groups)), default=0)

@@ -85,7 +85,8 @@ def _with_gaps(path: Path, values: np.ndarray, times: np.ndarray, layout: Layout
     index = layout.time_index
     if index is None or len(times) < 2:
         return values, times
-    every = index.at(float(times[0]), np.arange(MOST_ROWS + 1))
+    first = float(times[0])
+    every = index.at(first, np.arange(min(MOST_ROWS, index.most(first)) + 1))  # beyond its last date time begins again
     place = np.searchsorted(every, times)
     place = np.minimum(place, len(every) - 1)
     if place[-1] >= MOST_ROWS:

@@ -24,7 +24,8 @@ from saddlepoint.data.tables.frame import Frame, Look
 from saddlepoint.data.tables.numbers import to_numbers
 from saddlepoint.data.tables.opened import Column, Kind, Opened, of_table
 from saddlepoint.data.tables.sniffer import layout_of
-from saddlepoint.data.tables.text import ENDINGS, PACKED, Columns, start_of, zipped_table
+from saddlepoint.data.tables.streams import ENDINGS, PACKED, zipped_table
+from saddlepoint.data.tables.text import Columns, start_of
 from saddlepoint.data.tables.time import candidates, examples
 
 __all__ = ["Column", "Frame", "Look", "Opened", "is_table", "open_table"]

@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import csv
-import functools
 import io
 import lzma
 import re
-import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.zips import Zip
 from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.numbers import MISSING, decimal_mark, doubtful_points
 from saddlepoint.data.tables.sniffer import TextLayout
+from saddlepoint.data.tables.streams import Blanks, ReadAhead, open_stream
 
-ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab")
-PACKED = ("", ".gz", ".bz2", ".xz", ".zip")
 _PEEK = 4 * 1024**2
 _BLOCK = 16 * 1024**2
 _DIGITS = re.compile(r"[-+\d.,' ]+")
-
-
-def open_stream(path: Path) -> Any:
-    """Open a file for reading bytes, unpacked.
-
-    Raises:
-        DataError: if it cannot be opened, or is a zip of several files.
-    """
-    import pyarrow as pa
-
-    try:
-        ending = path.suffix.lower()
-        if ending == ".xz":
-            return pa.PythonFile(lzma.open(path), mode="r")
-        if ending == ".bz2":
-            return pa.PythonFile(bz2.open(path), mode="r")
-        if ending == ".zip":
-            archive = Zip(path)
-            return pa.PythonFile(archive.open(zipped_table(archive.namelist()) or archive.namelist()[0]), mode="r")
-        return pa.input_stream(str(path), compression="detect")
-    except (OSError, ValueError, IndexError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
-            pa.ArrowException) as error:  # fmt: skip
-        raise DataError(f"{path} cannot be read ({error}); check the file") from error
-
-
-def zipped_table(names: Sequence[str]) -> str | None:
-    """Return the only table among the files of an archive; None if there is another number of them."""
-    files = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
-    return files[0] if len(files) == 1 and files[0].lower().endswith(ENDINGS) else None
+_BAD_ROW = re.compile(r"CSV parse error: (?:Row #(\d+): )?Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
 
 def start_of(path: Path) -> bytes:
@@ -110,7 +77,8 @@ class Columns:
 
         self.path, self.layout, self.names = path, layout, list(names)
         self.body = start[layout.start :]
-        self.bad: list[Any] = []
+        self.ahead: ReadAhead | None = None
+        self.reader: Any = None
         self.many_lines = b'"' in self.body
         rows = [dict(zip(self.names, row, strict=False)) for row in self._rows()]
         cells = {name: [row[name].strip() for row in rows if row.get(name)] for name in self.names}
@@ -132,9 +100,19 @@ class Columns:
             says = f"the point in '{doubt[1]}' (column '{doubt[0]}') is a decimal mark, not one of thousands"
             said = Finding("columns", says, "no cell shows which", "--decimal ,", sure=False)
             self.layout = replace(self.layout, findings=(*self.layout.findings, said))
-        kinds = self._guarded(lambda: self._open(self._stream(io.BytesIO(self.body)), {}).schema)
+        kinds = self._guarded(self._schema)
         self.whole = {field.name for field in kinds if pa.types.is_integer(field.type)}
         self.kinds = {field.name: self._kind(field.type, cells[field.name]) for field in kinds}
+
+    def _schema(self) -> Any:
+        import pyarrow as pa
+
+        # From Arrow's own memory: nobody waits for the thread that reads ahead (see `ReadAhead`).
+        body = self.body
+        if self.layout.delimiter == " ":
+            blanks = Blanks(io.BytesIO(body))
+            body = b"".join(iter(lambda: blanks.read(_BLOCK), b""))
+        return self._open(pa.BufferReader(body), {}).schema
 
     def _rows(self) -> list[list[str]]:
         text = self.body[: 256 * 1024].decode("utf-8", "replace")
@@ -169,44 +147,53 @@ class Columns:
         self.kinds = {
             n: kind for n, kind in self.kinds.items() if not pa.types.is_floating(kind) or n in self.whole or wanted(n)
         }
-        size = self.path.stat().st_size
         while True:
-            batches, left, rows = [], usable_memory() // 4, 0
             try:
-                reader = self._guarded(self._restart, again=True)
-                following = functools.partial(next, reader, None)
-                while (batch := self._guarded(following, again=True)) is not None:
-                    batches.append(batch)
-                    rows, left = rows + batch.num_rows, left - batch.nbytes
-                    limits.check_table(str(self.path), rows * len(self.kinds), size)
-                    if left < 0:
-                        raise DataError(
-                            f"{self.path} holds more than {rows:,} rows of {len(self.kinds)} columns, a quarter of the "
-                            "memory; take fewer --columns, or fewer rows"
-                        )
+                return self._all()
             except _Wider as wider:
                 name = self.names[wider.column]
                 self.kinds[name] = pa.float64() if pa.types.is_integer(self.kinds[name]) else pa.string()
-                continue
-            return pa.Table.from_batches(batches, reader.schema)
+            finally:
+                if self.ahead is not None:
+                    self.ahead.end()
+                self.reader = None
 
-    def _restart(self) -> Any:
-        stream = open_stream(self.path)
-        stream.read(self.layout.start)
-        return self._open(self._stream(stream), self.kinds)
-
-    def _stream(self, source: Any) -> Any:
+    def _all(self) -> Any:
         import pyarrow as pa
 
-        return pa.PythonFile(_Blanks(source), mode="r") if self.layout.delimiter == " " else source
+        size = self.path.stat().st_size
+        batches, left, rows = [], usable_memory() // 4, 0
+        self.reader = self._guarded(self._restart, again=True)
+        while (batch := self._guarded(self._following, again=True)) is not None:
+            batches.append(batch)
+            rows, left = rows + batch.num_rows, left - batch.nbytes
+            limits.check_table(str(self.path), rows * len(self.kinds), size)
+            if left < 0:
+                raise DataError(
+                    f"{self.path} holds more than {rows:,} rows of {len(self.kinds)} columns, a quarter of the "
+                    "memory; take fewer --columns, or fewer rows"
+                )
+        return pa.Table.from_batches(batches, self.reader.schema)
+
+    def _following(self) -> Any:
+        return next(self.reader, None)  # held by nothing else: it goes when reading ends
+
+    def _restart(self) -> Any:
+        import pyarrow as pa
+
+        source = open_stream(self.path)
+        source.read(self.layout.start)
+        if self.layout.delimiter == " ":
+            source = Blanks(source)
+        if isinstance(source, pa.NativeFile):
+            return self._open(source, self.kinds)
+        self.ahead = ReadAhead(source)
+        return self._open(pa.PythonFile(self.ahead, mode="r"), self.kinds)
 
     def _open(self, source: Any, kinds: dict[str, Any]) -> Any:
         import pyarrow.csv as pc
 
-        def refuse(row: Any) -> str:
-            self.bad.append(row)
-            return "error"
-
+        # A handler of invalid rows would be Python's, and be let go by the thread that reads ahead.
         convert = pc.ConvertOptions(
             column_types=kinds, include_columns=list(kinds),
             null_values=list(MISSING), strings_can_be_null=True, decimal_point=self.decimal,
@@ -215,7 +202,7 @@ class Columns:
         delimiter = "\t" if self.layout.delimiter == " " else self.layout.delimiter
         return pc.open_csv(
             source, pc.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
-            pc.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse, newlines_in_values=self.many_lines),
+            pc.ParseOptions(delimiter=delimiter, newlines_in_values=self.many_lines),
             convert,
         )  # fmt: skip
 
@@ -223,16 +210,15 @@ class Columns:
         import pyarrow as pa
 
         try:
-            with _no_remarks():
-                return read()
+            return read()
         except (pa.ArrowException, OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError,
                 zipfile.BadZipFile) as error:  # fmt: skip
-            if self.bad:
-                row = self.bad[0]
-                where = "" if row.number is None else f" line {row.number + self.layout.line - 1}"
+            if bad := _BAD_ROW.search(str(error)):
+                number, wanted, found, row = bad.groups()
+                where = f" line {int(number) + self.layout.line - 1}" if number else ""
                 raise DataError(
-                    f"{self.path}:{where} has {row.actual_columns} values, but the first line names "
-                    f"{row.expected_columns} columns ('{row.text[:60]}'); mend that line"
+                    f"{self.path}:{where} has {found} values, but the first line names {wanted} columns "
+                    f"('{row[:60]}'); mend that line"
                 ) from error
             text = (str(error).splitlines() or [type(error).__name__])[0]
             if again and (cell := re.search(r"column #(\d+): .*conversion error", text)):
@@ -248,37 +234,3 @@ class _Wider(Exception):
     def __init__(self, column: int) -> None:
         super().__init__(column)
         self.column = column
-
-
-class _Blanks(io.RawIOBase):
-    """A stream in which runs of blanks between cells are tabs."""
-
-    def __init__(self, source: Any) -> None:
-        super().__init__()
-        self.source, self.left = source, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        block = bytes(self.source.read(_BLOCK if size < 0 or size > _BLOCK else size))
-        text = self.left + block
-        cut = text.rfind(b"\n") + 1 if block else len(text)
-        self.left = text[cut:]
-        if len(self.left) > 2 * _BLOCK:
-            raise ValueError(f"a line has more than {2 * _BLOCK:,} bytes")
-        lines = [
-            re.sub(rb'("[^"]*")|[ \t]+', lambda m: m[1] or b"\t", line.strip()) for line in text[:cut].splitlines()
-        ]
-        done = b"".join(line + b"\n" for line in lines)
-        return done if done or not block else self.read(size)
-
-
-@contextlib.contextmanager
-def _no_remarks() -> Iterator[None]:
-    """Keep pyarrow from printing tracebacks of errors that it raises anyway (a line too short that is no UTF-8)."""
-    before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before

@@ -39,7 +39,7 @@ class Drag:
     Attributes:
         handles: places of the sample.
         targets: where they shall go, as many.
-        region: (left, top, right, bottom) in pixels: what may change; None: everything may.
+        region: (left, top, right, bottom) in pixels: what may change; holds handles and targets. None: everything may.
         near: pixels from its target at which a handle has arrived.
         rate: learning rate, in standard deviations of a coordinate.
         radius: r1, as a share of the longer side; at least one pixel.
@@ -61,6 +61,14 @@ class Drag:
             raise ConfigError(
                 f"{len(self.handles)} handles and {len(self.targets)} targets are given: each handle needs its target"
             )
+        if self.region is not None:
+            left, top, right, bottom = self.region
+            for x, y in (*self.handles, *self.targets):
+                if not (left <= x <= right and top <= y <= bottom):
+                    raise ConfigError(
+                        f"the place {x:g},{y:g} lies outside the region {left:g},{top:g},{right:g},{bottom:g}: what "
+                        "may change holds each point and its target; take a larger region"
+                    )
         check(self.near > 0, "near", self.near, "above 0")
         check(0 < self.rate <= 1, "rate", self.rate, "above 0 and at most 1")
         check(self.stillness >= 0, "stillness", self.stillness, "0 or more")

@@ -15,7 +15,7 @@ from saddlepoint.data import KNOWN
 from saddlepoint.data.kinds import ARRAYS
 from saddlepoint.data.sources.folder import IMAGE_SUFFIXES
 from saddlepoint.data.tables.formats import READERS
-from saddlepoint.data.tables.text import ENDINGS
+from saddlepoint.data.tables.streams import ENDINGS
 from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.dropzone import DropZone
 from saddlepoint.serve.studio.state import Studio, is_text

@@ -14,7 +14,7 @@ from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.quoting import for_shell, shortened
 from saddlepoint.data import KNOWN, Dataset, OpenQuestion, Preparation, Reading, absolute_source
 from saddlepoint.data.tables.formats import READERS
-from saddlepoint.data.tables.text import ENDINGS
+from saddlepoint.data.tables.streams import ENDINGS
 from saddlepoint.engine.machine.runtime import AUTO, read_threads
 from saddlepoint.family import families, get_family
 from saddlepoint.family.capabilities import Sized
