@@ -30,7 +30,10 @@ SHAPES = {"cifar10-conv-2014": (3, 32, 32)}
 MIXED = (
     ("gan", "cifar10-conv-2014"), ("stylegan", "tiny-64"), ("stylegan", "paper-ffhq-256"), ("r3gan", "cifar10"),
 )  # fmt: skip
-"""Presets that take long, and whose every network, loss and phase another preset of the family has, too."""
+"""Presets that take long, and of which other presets have the phases and losses: tests of the engine alone do without.
+
+The networks of cifar10-conv-2014 are its own: tests of losses, phases and states still see them.
+"""
 
 
 def reduced(kind: type[Family], preset: str) -> Any:
