@@ -2,8 +2,9 @@
 # "The first nine pictures of seed 0" ought to be the same nine, whether nine are drawn or sixty-four: numbers come from one
 # stream. On a CPU torch.randn draws sixteen at a time, and where the count is no multiple of 16 it draws the last sixteen
 # anew, over numbers that were there. So of nine inputs of 100 numbers the first eight are those of sixty-four inputs, and
-# the ninth is another one in its last 16 numbers. Below 16 numbers in all none is the same. torch.rand and NumPy's generators keep their beginning. A sheet of nine that is drawn again among
-# sixty-four, a figure of 10,007 samples that is said to hold the 10,000 of before: each has a sample that nobody sees change.
+# the ninth is another one in its last 16 numbers. Below 16 numbers in all none is the same. torch.rand and NumPy's
+# generators keep their beginning. A sheet of nine that is drawn again among sixty-four, a figure of 10,007 samples that
+# is said to hold the 10,000 of before: each has a sample that nobody sees change.
 #
 # Guess before it was run: more numbers of the same seed begin with the same numbers, as those of torch.rand do. Missed.
 # Versions: torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11.
