@@ -10,8 +10,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # One thread in each of two workers: more would fight for the cores. A file is one worker's: what its tests share, such
-# as a trained run, is made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile
+# as a trained run, is made once. Compiled modules are kept, whatever the environment says: tests start many
+# processes, each of which would compile the package anew (.5 s).
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile
 
 .PHONY: demo test test-slow bench house docs dist clean
 

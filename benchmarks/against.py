@@ -20,7 +20,7 @@ from typing import Any
 from records import head_of, keep, line_of, measured_on, write_section
 
 from saddlepoint.lab.against import PRESETS, against, presets_of
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 
 FIGURES = Path(__file__).parent / "figures" / "against"
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -50,7 +50,7 @@ def run(other: Path, names: list[str]) -> None:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=other, capture_output=True, text=True, check=True
     )
-    library.told()  # what is recorded of the machine is what its workers compute with, not this process
+    dispatch.told()  # what is recorded of the machine is what its workers compute with, not this process
     for precision in PRECISIONS:
         for preset in presets_of(names):
             path = FIGURES / f"{preset.name}-{precision}.json"

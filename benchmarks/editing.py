@@ -29,10 +29,12 @@ from saddlepoint.data.dataset import evenly
 from saddlepoint.figures import grids
 from saddlepoint.run import api
 from saddlepoint.run.run import Run
+from saddlepoint.run.samples.drag_pictures import draw_drag
 from saddlepoint.run.samples.dragging import Drag, drag
 from saddlepoint.run.samples.latent import Explorer
 from saddlepoint.run.samples.likeness import Likeness, likeness_for, squared_errors
 from saddlepoint.run.samples.pictures import save
+from saddlepoint.run.samples.points import Point
 from saddlepoint.run.samples.tuning import Tuned, Tuning, tune
 
 HERE = Path(__file__).parent
@@ -77,6 +79,7 @@ def run(row: Row, named: bool) -> None:
     test = made.dataset().in_bytes().splits["test"]
     images = from_bytes(torch.from_numpy(test.x[evenly(len(test), PICTURES)]))
     figures = edited(made, images, row.name) | dragged(made, row.name)
+    film(made, row.name)
     keep(path, facts_of(made, outcome) | {"figures": figures}, THREADS)
     print(f"{row.name}: {figures}", flush=True)
 
@@ -165,6 +168,15 @@ def dragged(run: Run, name: str) -> dict[str, Any]:
             )
         found[word] = rows
     return {"drags": found}
+
+
+def film(run: Run, name: str) -> None:
+    """Show the way of a point that is dragged a quarter of the picture, and what its region leaves as it is."""
+    explorer, side = Explorer(run), run.family.data.shape[2]
+    middle, reach = side // 2, side // 4
+    box = (middle - reach, middle - reach, side - 1, middle + reach)
+    asked = Drag(((middle, middle),), ((middle + reach, middle),), box)
+    draw_drag(explorer, Point(0), asked, steps=100, out=DOCS / "images" / f"editing-drag-{name}.gif")
 
 
 def write() -> None:

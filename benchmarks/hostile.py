@@ -21,17 +21,16 @@ import json
 import multiprocessing
 import os
 import re
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from http_load import request, serving
 from PIL import Image
 from records import commit, write_section
 
@@ -46,15 +45,10 @@ PAUSE = 0.02
 """Seconds between two questions."""
 
 
-def post(path: str, body: bytes, host: str = "127.0.0.1") -> bytes:
-    """Return a request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
 def with_pictures(*files: bytes) -> bytes:
     """Return a request that translates pictures."""
-    return post("/v1/translate", json.dumps({"pictures": [base64.b64encode(file).decode() for file in files]}).encode())
+    pictures = {"pictures": [base64.b64encode(file).decode() for file in files]}
+    return request("/v1/translate", json.dumps(pictures).encode(), close=True)
 
 
 def picture(side: int, kind: str = "PNG", mode: str = "RGB", grain: int = 0) -> bytes:
@@ -100,7 +94,7 @@ def endless_head(port: int) -> None:
 
 def slow_readers(port: int) -> None:
     """Ask for the largest answer over 64 connections, and read one byte a second of each."""
-    words, talks = post("/v1/sample", b'{"n": 256, "format": "json"}'), list[socket.socket]()
+    words, talks = request("/v1/sample", b'{"n": 256, "format": "json"}', close=True), list[socket.socket]()
     while True:
         with contextlib.suppress(OSError):
             while len(talks) < 64:
@@ -126,7 +120,7 @@ def attacks() -> dict[str, tuple[str, Callable[[int], None]]]:
     """Return what is done by a name: to which of the two servers, and how."""
     keys = b"{" + b",".join(b'"%d":0' % k for k in range(700_000)) + b"}"
     return {
-        "B1: an object of 700,000 fields": ("painter", again(post("/v1/translate", keys))),
+        "B1: an object of 700,000 fields": ("painter", again(request("/v1/translate", keys, close=True))),
         "B2: a head without an end": ("painter", endless_head),
         "B3: pictures that another program would open": ("painter", again(with_pictures(picture(64, "EPS")))),
         "B3: JPEG 2000 of 16 megapixels": ("painter", again(with_pictures(picture(4000, "JPEG2000", grain=100)))),
@@ -142,27 +136,6 @@ def make_runs(folder: Path) -> None:
     saddlepoint.train("dcgan", data=x, size=64, steps=1, threads=1, out=folder / "sampler", batch_size=16)
     small = {"batch_size": 8, "width": 8, "blocks": 1, "discriminator_width": 8}
     saddlepoint.train("stargan", data=(x, y), steps=1, threads=1, out=folder / "painter", options=small)
-
-
-@contextlib.contextmanager
-def server(run: Path, source: Path) -> Iterator[tuple[int, int]]:
-    """Yield port and process of a server."""
-    command = [sys.executable, "-m", "saddlepoint", "serve", str(run), "--port", "0", "--threads", "1"]
-    settings = {**os.environ, "PYTHONPATH": str(source)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=settings) as done:
-        assert done.stdout is not None
-        line = done.stdout.readline()
-        found = re.search(r":(\d+) ", line)
-        if found is None:
-            sys.exit(f"the server did not start: {line}")
-        try:
-            yield int(found[1]), done.pid
-        finally:
-            done.send_signal(signal.SIGINT)
-            try:
-                done.wait(60)
-            except subprocess.TimeoutExpired:
-                done.kill()
 
 
 async def health(port: int, seconds: float) -> list[float]:
@@ -232,7 +205,7 @@ def measure(seconds: float, source: Path | None, nice: int, only: str) -> None:
         planned = {name: one for name, one in attacks().items() if only in name}
         prefer(nice)
         for run in ("painter", "sampler"):
-            with server(Path(folder) / run, source or HERE.parent / "src") as (port, process):
+            with serving(Path(folder) / run, source=source or HERE.parent / "src", quiet=True) as (port, process):
                 asyncio.run(health(port, 1.0))
                 for name, (_, attack) in ((name, one) for name, one in planned.items() if one[0] == run):
                     quiet = during(port, process, seconds / 2, None)

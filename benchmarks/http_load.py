@@ -41,9 +41,17 @@ def run_or_write(
 
 
 @contextlib.contextmanager
-def started(command: list[str], seconds: float = 60.0) -> Iterator[tuple[int, int]]:
-    """Start a server that says its port in its first line; yield port and process, and stop it with Ctrl-C."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def started(command: list[str], source: Path | None = None, quiet: bool = False) -> Iterator[tuple[int, int]]:
+    """Start a server that says its port in its first line; yield port and process, and stop it with Ctrl-C.
+
+    Args:
+        command: of the server. Where Ctrl-C has not stopped it within a minute, it is killed.
+        source: folder that it imports the package from; None: as this script does.
+        quiet: whether what it says of its troubles is not shown.
+    """
+    said = subprocess.DEVNULL if quiet else None
+    settings = None if source is None else {**os.environ, "PYTHONPATH": str(source)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=settings) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r":(\d+)[/ ]", line)
@@ -54,13 +62,18 @@ def started(command: list[str], seconds: float = 60.0) -> Iterator[tuple[int, in
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-            process.wait(seconds)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def serving(run: Path, *words: str) -> contextlib.AbstractContextManager[tuple[int, int]]:
-    """Start `saddle serve` on a free port, with one thread for the generator."""
+def serving(
+    run: Path, *words: str, source: Path | None = None, quiet: bool = False
+) -> contextlib.AbstractContextManager[tuple[int, int]]:
+    """Start `saddle serve` on a free port, with one thread for the generator; as `started`."""
     command = [sys.executable, "-m", "saddlepoint", "serve", str(run), "--port", "0", "--threads", "1", *words]
-    return started(command)
+    return started(command, source, quiet)
 
 
 def request(path: str, body: bytes | None = None, method: str = "", close: bool = False) -> bytes:

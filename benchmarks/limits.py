@@ -27,7 +27,7 @@ from saddlepoint.lab.against import PRESETS, Preset
 from saddlepoint.lab.bench import count_operations, per_second
 from saddlepoint.lab.operations import operations
 from saddlepoint.lab.step_worker import trainer_of
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 
 FIGURES = Path(__file__).parent / "figures" / "limits.json"
 PAGE = Path(__file__).parents[1] / "docs" / "notebook" / "performance.md"
@@ -62,7 +62,7 @@ def run(name: str, named: bool) -> None:
     for part in ("counted", "profiled"):
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         if part == "counted":
-            environment[library.VARIABLE] = "pytorch"
+            environment[dispatch.VARIABLE] = "pytorch"
         command = [sys.executable, __file__, "part", part]
         told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         found[part] = json.loads(told.stdout.splitlines()[-1])

@@ -5,6 +5,7 @@
     python benchmarks/mutation.py run [KEY ...]     try those that were not tried; named ones again; can be stopped
     python benchmarks/mutation.py again             try those again that no test noticed and nobody answered
     python benchmarks/mutation.py try KEY TEST ...  try one with some tests; `was` before KEY: with tests of before
+    python benchmarks/mutation.py types             try those with mypy, which `make test` begins with
     python benchmarks/mutation.py control           the tests that caught something, with nothing planted: all pass
     python benchmarks/mutation.py show              mistakes that nothing noticed and nobody answered
     python benchmarks/mutation_tables.py write      write the tables of docs/notebook/reliability-mutation.md
@@ -15,11 +16,16 @@ tests were added; `answers.json` says why what survived has no consequence. Need
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
+import re
 import subprocess
 import sys
+import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -201,6 +207,39 @@ def try_with(*words: str) -> None:
                 keep_package(package, part)
 
 
+def types() -> None:
+    """Ask the type checker about mistakes that no test noticed; keep which it sees."""
+    from tests.mutation.operators import mutated
+
+    answered = answers()
+    for package, part in kept().items():
+        for mutant in possible(package):
+            outcome = last(part["mutants"].get(mutant.key, {}))
+            if not outcome or outcome["caught"] or mutant.key in answered:
+                continue
+            source = (SOURCE / mutant.file).read_text()
+            # Unparsed without the mistake, too: comments that silence the checker are gone from both.
+            began, plain = time.monotonic(), Counter(checked(mutant.file, ast.unparse(ast.parse(source))))
+            seen = Counter(checked(mutant.file, ast.unparse(mutated(source, mutant.number)))) - plain
+            print(f"{mutant.key} {mutant.file}:{mutant.line} {next(iter(seen), 'SURVIVED')}", flush=True)
+            if seen:
+                found = {"caught": True, "by": "mypy", "words": next(iter(seen)), "tests": 0}
+                seconds = round(time.monotonic() - began, 1)
+                part["mutants"][mutant.key]["now"] = found | {"seconds": seconds, "left": 0, "commit": commit()}
+                keep_package(package, part)
+
+
+def checked(file: str, source: str) -> list[str]:
+    """Return what the type checker says of a file with another text, without the numbers of lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / Path(file).name
+        beside.write_text(source)
+        shadow = ["--shadow-file", str(SOURCE / file), str(beside)]
+        words = ["--no-error-summary", "--cache-dir", str(KEPT / "mypy"), *shadow]
+        done = subprocess.run([sys.executable, "-m", "mypy", *words], cwd=ROOT, capture_output=True, text=True)
+    return [re.sub(r":\d+", "", line) for line in done.stdout.splitlines() if ": error:" in line]
+
+
 def keep_package(package: str, part: dict[str, Any]) -> None:
     """Write what is kept of a package; whole, or not at all."""
     path = FIGURES / f"{package}.json"
@@ -254,7 +293,7 @@ def show() -> None:
 def main() -> None:
     """Do what is asked."""
     command, *rest = sys.argv[1:] or ["help"]
-    known = {"follow": follow, "sample": sample, "control": control, "show": show}
+    known = {"follow": follow, "sample": sample, "types": types, "control": control, "show": show}
     if command in known:
         known[command]()
     elif command == "try" and len(rest) > 1:

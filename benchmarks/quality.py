@@ -29,7 +29,7 @@ from saddlepoint.engine import updates
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Observer
 from saddlepoint.families.gan import game
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 from saddlepoint.run import api
 
 HERE = Path(__file__).parent
@@ -104,8 +104,8 @@ def run(row: Row, named: bool) -> None:
     if path.exists():
         return
     torch.set_num_threads(1)
-    os.environ[library.VARIABLE] = "native" if row.path == "kernels" else "pytorch"
-    if row.path == "kernels" and (reason := library.why_not()):
+    os.environ[dispatch.VARIABLE] = "native" if row.path == "kernels" else "pytorch"
+    if row.path == "kernels" and (reason := dispatch.why_not()):
         sys.exit(f"there are no kernels here: {reason}")
     plan = api.plan(
         row.family, "mnist", preset=row.preset, kimg=row.kimg, seed=row.seed, threads=1, device="cpu", remedy="off",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -32,12 +33,27 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(_cache(tmp_path_factory)))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    _share_torchlib()
 
 
 def _cache(factory: pytest.TempPathFactory) -> Path:
     path = factory.getbasetemp() / "cache"
-    path.mkdir(exist_ok=True)
+    if not path.exists():
+        path.mkdir()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            # Kernels take 16 s to compile: what one worker has compiled, the others load.
+            kernels = factory.getbasetemp().parent / "kernels"
+            kernels.mkdir(mode=0o700, exist_ok=True)
+            (path / "kernels").symlink_to(kernels)
     return path
+
+
+def _share_torchlib() -> None:
+    """Let exports share PyTorch's table of ONNX functions, which it reads from source for every graph: .4 s each."""
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    table = getattr(module, "ONNXRegistry", None)
+    if table is not None and not hasattr(table.from_torchlib, "cache_info"):
+        table.from_torchlib = staticmethod(functools.cache(table.from_torchlib))
 
 
 @pytest.fixture

@@ -27,6 +27,12 @@ SHAPES = {"cifar10-conv-2014": (3, 32, 32)}
 """Shape of images for presets that cannot make those of 16 x 16."""
 
 
+MIXED = (
+    ("gan", "cifar10-conv-2014"), ("stylegan", "tiny-64"), ("stylegan", "paper-ffhq-256"), ("r3gan", "cifar10"),
+)  # fmt: skip
+"""Presets that take long, and whose every network, loss and phase another preset of the family has, too."""
+
+
 def reduced(kind: type[Family], preset: str) -> Any:
     """Return a preset, or a variant of one, with narrow layers.
 
@@ -81,7 +87,10 @@ def reduced(kind: type[Family], preset: str) -> Any:
 
 
 def quick_ones(
-    cases: Iterable[tuple[str, str]] = tuple(CASES), defaults: bool = False, whole: Collection[str] = ()
+    cases: Iterable[tuple[str, str]] = tuple(CASES),
+    defaults: bool = False,
+    whole: Collection[str] = (),
+    later: Collection[tuple[str, str]] = (),
 ) -> list[Any]:
     """Return cases as parameters of a test; those that run the same code as an earlier one are marked slow.
 
@@ -89,6 +98,7 @@ def quick_ones(
         cases: family and preset.
         defaults: whether the test is of the engine, so that each family's first preset is enough.
         whole: families of which every preset counts all the same.
+        later: cases that are marked slow, whatever they run.
     """
     seen, found = set(), []
     for name, preset in cases:
@@ -97,7 +107,8 @@ def quick_ones(
             if defaults and name not in whole
             else (name, preset.partition(":")[2], *_choices(families()[name], preset))
         )
-        found.append(pytest.param(name, preset, marks=[pytest.mark.slow] if code in seen else []))
+        waits = code in seen or (name, preset) in later
+        found.append(pytest.param(name, preset, marks=[pytest.mark.slow] if waits else []))
         seen.add(code)
     return found
 

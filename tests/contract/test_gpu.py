@@ -30,7 +30,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
 from saddlepoint.family.capabilities import prepare
-from saddlepoint.nn.native.library import VARIABLE
+from saddlepoint.nn.native.dispatch import VARIABLE
 from tests.contract.devices import SameDraws, device_of_tests, same_stream
 from tests.contract.presets import CASES, made, reduced
 from tests.contract.test_precision import smooth_abs, smooth_leaky

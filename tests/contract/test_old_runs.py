@@ -12,7 +12,7 @@ import pytest
 import saddlepoint
 from saddlepoint.engine.machine.precision import Precision
 from saddlepoint.export import export_run
-from saddlepoint.nn.native.library import VARIABLE
+from saddlepoint.nn.native.dispatch import VARIABLE
 from tests.golden.make_runs import LATER, SMALL, made_by, write_domains
 
 SUMMED_IN_BF16 = ("stargan", "stargan2")

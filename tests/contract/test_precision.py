@@ -28,7 +28,7 @@ from saddlepoint.family import Batch, Context, Progress, build_family, families
 from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
-from saddlepoint.nn.native.library import VARIABLE, available
+from saddlepoint.nn.native.dispatch import VARIABLE, available
 from saddlepoint.objectives import penalties
 from saddlepoint.run import api
 from tests.contract.presets import made, quick_ones, reduced

@@ -1,6 +1,6 @@
 """What each process of `test_processes.py` does: train cases for some steps, and keep what it holds at the end.
 
-torchrun --nproc-per-node 2 -m tests.e2e.beside FOLDER STEPS FAMILY-PRESET ...
+torchrun --nproc-per-node 2 -m tests.e2e.beside FOLDER FAMILY-PRESET:STEPS ...
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def train(name: str, preset: str, folder: Path, steps: int, group: ProcessGroup,
 
 def main() -> None:
     """Train cases beside the other processes."""
-    folder, steps, *asked = Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
+    folder, steps = Path(sys.argv[1]), dict(word.split(":") for word in sys.argv[2:])
     torch.set_num_threads(1)
     group = join()
-    for name, preset in (case for case in CASES if "-".join(case) in asked):
-        trainer = train(name, preset, folder, steps, group, None)
+    for name, preset in (case for case in CASES if "-".join(case) in steps):
+        trainer = train(name, preset, folder, int(steps[f"{name}-{preset}"]), group, None)
         held = {file: group for file, group in trainer.state.checkpoint().tensors.items() if file != "training"}
         torch.save(held, folder / f"{name}-{preset}-{group.rank}.pt")
 

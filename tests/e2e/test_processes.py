@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -30,12 +30,16 @@ from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
 from saddlepoint.family.capabilities import prepare
 from saddlepoint.run import api
-from tests.contract.presets import CASES, made, quick_ones, reduced
+from tests.contract.presets import CASES, MIXED, made, quick_ones, reduced
 from tests.e2e.beside import BATCH, train
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 STEPS = 20
-"""As many as bring each stage, and each penalty that is seldom."""
+"""As many as bring each stage, and each penalty that is seldom, of those in `LONG`."""
+
+LONG = ("autoencoder", "stylegan", "stylegan1", "timegan")
+FEW = 8
+"""As many as bring each phase, a second epoch and two reports."""
 QUIET = {
     "keep_input": 1.0, "keep_hidden": 1.0, "keep_probability": 1.0, "instance_noise": 0.0, "augment": (), "mixing": 0.0,
     "path_weight": 0.0, "deviation_group": 0,
@@ -68,24 +72,32 @@ def finished(process: subprocess.Popen[str]) -> str:
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what two processes hold after training every case that is to be tested, and the first."""
     folder = tmp_path_factory.mktemp("together")
-    here = [item for item in request.session.items if item.path == request.path]
-    calls = [item.callspec.params for item in here if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    cases = {(call["name"], call["preset"]) for call in calls if {"name", "preset"} <= call.keys()} | {CASES[0]}
-    finished(launched(2, "tests.e2e.beside", str(folder), str(STEPS), *map("-".join, cases)))
+    here = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
+    calls = [item.callspec.params for item in here if "together" in item.fixturenames and hasattr(item, "callspec")]
+    cases = {(call["name"], call["preset"]) for call in calls} | {CASES[0]}
+    finished(launched(2, "tests.e2e.beside", str(folder), *(asked(*case) for case in cases)))
     return folder
 
 
-@pytest.mark.parametrize(("name", "preset"), quick_ones())
+def steps_of(name: str) -> int:
+    return STEPS if name in LONG else FEW
+
+
+def asked(name: str, preset: str) -> str:
+    return f"{name}-{preset}:{steps_of(name)}"
+
+
+@pytest.mark.parametrize(("name", "preset"), quick_ones(later=MIXED))
 def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> None:
     first, second = (torch.load(together / f"{name}-{preset}-{rank}.pt") for rank in range(2))
     for file, group in first.items():
         assert all(torch.equal(tensor, second[file][key]) for key, tensor in group.items())
 
 
-@pytest.mark.parametrize(("name", "preset"), quick_ones())
+@pytest.mark.parametrize(("name", "preset"), quick_ones(later=MIXED))
 def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
-    """Twenty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
-    alone = train(name, preset, tmp_path, STEPS, SINGLE_PROCESS, 4).state.checkpoint()
+    """Steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
+    alone = train(name, preset, tmp_path, steps_of(name), SINGLE_PROCESS, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None
     for file in ("model", "averages", "profiles"):
@@ -105,10 +117,13 @@ def held(folder: Path) -> dict[str, torch.Tensor]:
     return {f"{file}/{key}": t for file, group in checkpoint.tensors.items() for key, t in group.items()}
 
 
-def test_a_killed_process_ends_the_job_and_the_job_resumes_bit_for_bit(tmp_path: Path) -> None:
-    job = launched(2, *train_words(tmp_path / "run", 100_000))
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run whose second process was killed once there was a checkpoint."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    job = launched(2, *train_words(folder, 100_000))
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "run").glob("checkpoints/step*/state.json")):
+    while not list(folder.glob("checkpoints/step*/state.json")):
         assert job.poll() is None, "the job ended by itself"
         assert time.monotonic() < deadline, "no checkpoint was written"
         time.sleep(0.05)
@@ -116,16 +131,27 @@ def test_a_killed_process_ends_the_job_and_the_job_resumes_bit_for_bit(tmp_path:
     os.kill(int(children[1]), signal.SIGKILL)
     out, err = job.communicate(timeout=120)
     assert job.returncode != 0
-    step = newest_step(tmp_path / "run")
-    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    status = json.loads((folder / "status.json").read_text())
     # The launcher ends who is left, too: before it has noticed, or between its note and its word.
     assert status["state"] == "running" or "another process" in err + status["reason"], out + err
+    return folder
 
-    finished(launched(2, "saddlepoint", "train", "--resume", str(tmp_path / "run"), "--steps", str(step + 60)))
-    finished(launched(2, *train_words(tmp_path / "straight", step + 60)))
-    resumed, straight = held(tmp_path / "run"), held(tmp_path / "straight")
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())
-    assert resumed.keys() == straight.keys()
+
+@pytest.fixture(scope="module")
+def straight(killed: Path) -> tuple[Path, str]:
+    """Return a run of 60 steps more than the killed one has kept, by two processes too, and what they said."""
+    folder = killed.with_name("straight")
+    return folder, finished(launched(2, *train_words(folder, newest_step(killed) + 60)))
+
+
+def test_a_killed_process_ends_the_job_and_the_job_resumes_bit_for_bit(
+    killed: Path, straight: tuple[Path, str]
+) -> None:
+    steps = str(newest_step(straight[0]))
+    finished(launched(2, "saddlepoint", "train", "--resume", str(killed), "--steps", steps))
+    one, two = held(straight[0]), held(killed)
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+    assert one.keys() == two.keys()
 
 
 def newest_step(folder: Path) -> int:
@@ -134,15 +160,17 @@ def newest_step(folder: Path) -> int:
     return checkpoint.step
 
 
-def test_another_number_of_processes_goes_on_with_the_run(tmp_path: Path) -> None:
+def test_another_number_of_processes_goes_on_with_the_run(straight: tuple[Path, str], tmp_path: Path) -> None:
     """Two, then one: the count of samples and the schedules do not notice, and one voice speaks."""
-    told = finished(launched(2, *train_words(tmp_path / "run", 40)))
+    begun, told = straight
     assert told.count("trained:  ") == 1
     assert "remedies are off" in told
-    run = api.resume(tmp_path / "run", steps=80, threads=1)
+    steps = newest_step(begun) + 320  # a line of the log comes every 312
+    run = api.resume(shutil.copytree(begun, tmp_path / "run"), steps=steps, threads=1)
     lines = [line for line in run.log if "event" not in line]
     assert [line["nimg"] for line in lines] == [32 * line["step"] for line in lines]
-    assert lines[-1]["step"] == 80
+    assert run.step == steps
+    assert newest_step(begun) < lines[-1]["step"] <= steps
 
 
 def test_wrong_options_are_told_once(tmp_path: Path) -> None:
@@ -241,7 +269,9 @@ def machines() -> Iterator[list[str]]:
             ip("-n", name, "link", "set", "lo", "up")
     except (OSError, subprocess.CalledProcessError) as error:
         for name in names:
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False) if which("ip") else None
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False) if shutil.which(
+                "ip"
+            ) else None
         pytest.skip(f"no network namespaces here (they need Linux, iproute2 and root): {error}")
     yield names
     for name in names:
@@ -254,7 +284,7 @@ def test_two_machines_are_two_processes(machines: list[str], together: Path, tmp
         subprocess.Popen(
             ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes", "2",
              "--nproc-per-node", "1", "--node-rank", str(rank), "--master-addr", "10.93.0.1", "--master-port", "29555",
-             "-m", "tests.e2e.beside", str(tmp_path), str(STEPS), "-".join(CASES[0])],
+             "-m", "tests.e2e.beside", str(tmp_path), asked(*CASES[0])],
             cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "cable"},
         )

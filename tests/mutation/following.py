@@ -8,7 +8,9 @@ and its seconds are counted for each of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import signal
 import sys
 import time
@@ -88,6 +90,9 @@ class Followed:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.signal(signal.SIGPROF, before)
+            with contextlib.suppress(RuntimeError):  # who was ended within `logging` would hold its lock for good
+                while True:
+                    logging._lock.release()
 
     def pytest_runtest_setup(self, item: Any) -> None:
         """Keep which shared fixtures a test asks for."""

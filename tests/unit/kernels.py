@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint.nn.native import build, library
+from saddlepoint.nn.native import build, dispatch
 from saddlepoint.nn.native.products import Layer
 
 ROUNDED = 2.0**-8
@@ -29,7 +29,7 @@ def by_kernels(test: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        if why := library.why_not():
+        if why := dispatch.why_not():
             assert _is_so(why), f"the kernels are not used because '{why}', which is not so"
         else:
             test(*args, **kwargs)
@@ -48,7 +48,7 @@ def _is_so(why: str) -> bool:
 @contextmanager
 def bf16() -> Iterator[None]:
     """Compute as training in bf16 does, by the kernels where there are any."""
-    with torch.autocast("cpu", torch.bfloat16), library.applied():
+    with torch.autocast("cpu", torch.bfloat16), dispatch.applied():
         yield
 
 

@@ -11,7 +11,7 @@ import torch
 from scipy.special import logsumexp
 
 from saddlepoint.metrics import SIGMAS, centroids, memorisation, parzen
-from saddlepoint.metrics.byte_distances import Bytes, byte_distances, takes
+from saddlepoint.metrics.byte_distances import Bytes, _fast, byte_distances, takes
 from saddlepoint.metrics.centroids import kmeans_centroids
 from saddlepoint.metrics.memorisation import nearness
 from saddlepoint.metrics.parzen import log_likelihood, parzen10k
@@ -137,3 +137,17 @@ def test_sums_of_few_and_of_many_terms(sigma: float) -> None:
     np.testing.assert_allclose(
         sum_of_exp(whole, 30 * sigma).numpy(), np.exp(-whole.numpy() / (2 * (30 * sigma) ** 2)).sum(1), rtol=1e-14
     )
+
+
+@pytest.mark.parametrize(("units", "exact"), [(True, True), (True, False), (False, True)])
+def test_units_are_used_where_they_are_there_and_exact(
+    units: bool, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        if (a.dtype, b.dtype) != (torch.int8, torch.int8):
+            raise RuntimeError("bytes only")
+        return a.int() @ b.int() if exact else (a.int() @ b.int()).clamp(max=32_767)  # as 16 bits saturate
+
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: units)
+    monkeypatch.setattr(torch, "_int_mm", product)
+    assert _fast.__wrapped__() is (units and exact)

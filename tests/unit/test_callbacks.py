@@ -157,7 +157,7 @@ def test_options_of_a_family_are_arguments(tmp_path: Path) -> None:
     as_options = saddlepoint.plan("gan", "ring8", options={"lr": 0.25, "generator-widths": (16, 8)}, seed=3)
     assert by_name == as_options
     assert by_name.options.lr == 0.25
-    assert by_name.chosen == {"lr", "generator_widths"}
+    assert by_name.named == {"lr", "generator_widths"}
 
 
 def test_the_line_says_how_training_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,3 +111,6 @@ def test_evaluation_knows_what_was_asked_for(run: saddlepoint.Run) -> None:
     assert subject.latents is not None
     z = run.inputs(20)
     assert torch.equal(subject.latents.generate(z), subject.latents.generate(z))
+    assert subject.logits is not None
+    x = run.sample(20, seed=1)
+    assert torch.equal(subject.logits(x, run.labels(20, seed=1).numpy()), run.logits(x, run.labels(20, seed=1)))  # type: ignore[union-attr]

@@ -274,6 +274,7 @@ def test_the_pixels_of_a_whole_set_count(tmp_path: Path, monkeypatch: pytest.Mon
     flat = np.zeros((100, 100), np.uint8)
     root = write_folder(tmp_path / "d", [np.roll(flat + (np.arange(100) == k), k) for k in range(20)])
     monkeypatch.setattr(limits, "MOST_WORK", 22_000)
+    monkeypatch.setattr(limits, "WORK_OF_FILE", limits.WORK_OF_PICTURE)
     with pytest.raises(DataError, match=r"0007.png take .* million pixels .* scale pictures down first, or"):
         load_dataset(str(root))
     monkeypatch.setenv("SADDLEPOINT_LIMITS", "off")
@@ -291,6 +292,24 @@ def test_a_folder_may_hold_any_number_of_tiny_pictures(tmp_path: Path, monkeypat
         for path in root.rglob("*.png"):
             archive.write(path, path.name)
     monkeypatch.setattr(limits, "WORK_PER_BYTE", 4)
+    with pytest.raises(DataError, match="million pixels"):
+        load_dataset(str(tmp_path / "a.zip"))
+
+
+def test_icons_are_read_from_a_folder_and_counted_in_an_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand icons of 256x256 with transparency take 3 KB each as WebP: a folder of them was refused."""
+    root = tmp_path / "icons"
+    root.mkdir()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for k in range(10):
+            icon = Image.new("RGBA", (256, 256), (k, 0, 0, 0))
+            icon.paste((200, 10 * k, 30, 255), (50, 60, 200, 210))
+            (root / f"{k}.webp").write_bytes(_encoded(icon, "WEBP", lossless=True))
+            archive.write(root / f"{k}.webp", f"{k}.webp")
+    monkeypatch.setattr(limits, "MOST_WORK", 0)
+    assert _rows(root) == 10
     with pytest.raises(DataError, match="million pixels"):
         load_dataset(str(tmp_path / "a.zip"))
 

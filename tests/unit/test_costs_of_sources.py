@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import tempfile
 import time
@@ -140,23 +141,29 @@ def test_the_pixels_of_an_archive_count_by_its_own_bytes(tmp_path: Path, monkeyp
 def test_groups_of_parquet_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "a.parquet", list(pictures(12)), [k % 2 for k in range(12)], ["a", "b"])
     monkeypatch.setattr(limits, "MOST_GROUP", 1000)
-    monkeypatch.setattr(limits, "GROUP_PER_BYTE", 0)
-    with pytest.raises(DataError, match=r"'image.bytes' is too large: it unpacks to .* .row_group_size"):
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "GROUP_PER_BYTE", 0)
+        with pytest.raises(DataError, match=r"a group of its rows is too large: it unpacks to .* .row_group_size"):
+            load_dataset(str(path))
+    assert _rows(path) == 12, "larger, but hardly packed"
+
+
+def test_batches_are_small_where_a_dictionary_may_hold_one_large_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(bytes(10**6))
+    sizes = [1000, 10**7, 10**8, 10**9]
+    about = SimpleNamespace(num_row_groups=4, row_group=lambda n: SimpleNamespace(total_byte_size=sizes[n]))
+    with pytest.raises(DataError, match="unpacks to 1,000,000,000 bytes"):
+        parquet._rows_at_once(path, about)
+    os.truncate(path, 10**8)
+    assert parquet._rows_at_once(path, about) == [256, 26, 2, 1]
+
+
+def test_names_in_parquet_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", list(pictures(12)), [k % 2 for k in range(12)], ["a", "b"])
+    path.write_bytes(path.read_bytes().replace(b"label", b"\xff\xfe\xff\xfe\xff"))
+    with pytest.raises(DataError, match="cannot be read as parquet"):
         load_dataset(str(path))
-
-
-def test_batches_are_small_where_a_dictionary_may_hold_one_large_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    def column(size: int, dictionary: bool) -> SimpleNamespace:
-        return SimpleNamespace(path_in_schema="image.bytes", total_uncompressed_size=size, total_compressed_size=size,
-                               has_dictionary_page=dictionary)  # fmt: skip
-
-    def batch(size: int, dictionary: bool) -> int:
-        held = column(size, dictionary)
-        return parquet._batch_of(Path("x"), SimpleNamespace(num_columns=1, column=lambda _: held), ["image"])
-
-    assert [batch(10**8, False), batch(1000, True)] == [256, 256]
-    assert batch(10**8, True) == limits.GROUP_BATCH // 10**8 == 2
-    assert batch(10**9, True) == 1
 
 
 def test_equal_large_images_of_a_dictionary_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

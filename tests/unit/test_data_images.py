@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 from PIL import Image
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.images.decode import Unreadable, decode, is_grey, open_picture, strict_pillow
+from saddlepoint.data.images.decode import (
+    Look,
+    Unreadable,
+    decode,
+    is_grey,
+    look_from_json,
+    open_picture,
+    strict_pillow,
+)
+from saddlepoint.data.images.depth import Levels
 from saddlepoint.data.images.shape import shape_to
 from saddlepoint.data.images.survey import Survey
 from tests.unit.data_helpers import pictures, png
@@ -194,3 +204,11 @@ def test_default_size(sizes: list[tuple[int, int]], expected: int) -> None:
     size, why = survey.choose_size()
     assert size == (expected, expected)
     assert bool(why) == (len(sizes) > 1 or sizes[0][0] != sizes[0][1])
+
+
+def test_a_look_is_kept_as_what_differs_from_the_usual_one() -> None:
+    assert Look().to_json() == {}
+    other = Look(ground=(1, 2, 3), alpha=True, depth=16)
+    assert other.to_json() == {"ground": [1, 2, 3], "alpha": True, "depth": 16}
+    for look in (Look(), other, Look(levels=Levels(whole=(0, 4095)))):
+        assert look_from_json(json.loads(json.dumps(look.to_json()))) == look

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import catalogue, list_datasets, load_dataset
@@ -191,6 +192,21 @@ def test_hub_source_reads_what_the_library_loads(tmp_path: Path, monkeypatch: py
     assert np.array_equal(data.splits["test"].x[:, 0], pictures(6, seed=2))
     monkeypatch.setattr(hub, "unreachable", None)
     assert load_dataset("hf:someone/pictures").fingerprint == data.fingerprint
+
+
+def test_which_labels_of_the_hub_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = {"image": [Image.fromarray(x) for x in pictures(20)], "hand": [i % 2 for i in range(20)]}
+    made = datasets.Dataset.from_dict(rows | {"mood": [i % 3 for i in range(20)]})
+    kinds = {
+        name: datasets.ClassLabel(names=[f"{name}{i}" for i in range(n)]) for name, n in (("hand", 2), ("mood", 3))
+    }
+    made = made.cast(datasets.Features({"image": datasets.Image(), **kinds}))
+    monkeypatch.setattr(hub, "unreachable", lambda timeout=0.0: None)
+    monkeypatch.setattr("datasets.load_dataset", lambda path, config: datasets.DatasetDict(train=made))
+    assert load_dataset("hf:someone/pictures", label_column="mood").classes == ("mood0", "mood1", "mood2")
+    with pytest.raises(DataError, match="--splits is for these"):
+        load_dataset("hf:someone/pictures", splits="none")
 
 
 def test_hub_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

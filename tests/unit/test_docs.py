@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -43,6 +44,19 @@ def test_the_versions_that_were_run_are_those_that_the_package_names() -> None:
     assert "3.11" in named
     versions = re.findall(r"^## (\d[\d.]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == saddlepoint.__version__
+
+
+def test_names_of_the_package_in_messages_and_docstrings_are_there() -> None:
+    """A remedy that names a function names one that can be called: ``saddlepoint.figures.grids.to_uint8``."""
+    named = set[str]()
+    for path in Path(saddlepoint.__path__[0]).rglob("*.py"):
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        for text in texts:
+            if isinstance(text, str):
+                named |= set(re.findall(r"(?<![\w./-])saddlepoint(?:\.[A-Za-z_]\w*)+(?![\w/-])", text))
+    assert len(named) > 30
+    for name in named - {"saddlepoint.exchange"}:  # which is a key of what a server is told of a request
+        pkgutil.resolve_name(name)
 
 
 def test_each_promise_of_security_names_a_test_that_is_there() -> None:

@@ -218,3 +218,10 @@ def test_places_at_the_edges_lie_within_a_sample_and_those_beyond_do_not(x: floa
         else:
             with pytest.raises(ConfigError, match="lies outside the sample: x is 0 to"):
                 _check_places(drag_, (SIDE, SIDE))
+
+
+def test_all_layers_before_the_maps_that_are_followed_move_and_no_later_one() -> None:
+    explorer = made(StyledBlobs)
+    start = torch.zeros(3, 4)
+    code, _ = drag(explorer, start, Drag(((9.0, 10.0),), ((14.0, 10.0),)), steps=20)
+    assert [bool((code[layer] - start[layer]).abs().max() > 1e-3) for layer in range(3)] == [True, True, False]

@@ -18,7 +18,7 @@ from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.evaluation import Metric, Result, Row, protocol, sets
 from saddlepoint.evaluation import rows as rows_of_reports
-from saddlepoint.evaluation.measurements import distribution, divergence, parzen
+from saddlepoint.evaluation.measurements import classes, distribution, divergence, parzen
 from saddlepoint.evaluation.measurements.translation import exercise
 from saddlepoint.evaluation.report.facts import chosen_options
 from saddlepoint.evaluation.report.judgement import likeness_of
@@ -419,3 +419,9 @@ def test_what_training_chose_by_itself_is_told_and_what_was_asked_for_is_not() -
         {"topic": "time", "says": "day"},
     ]
     assert chosen_options({"data": {"reading": reading}, "settings": {}}) == ["the median side is 17", "width 8"]
+
+
+def test_samples_without_labels_show_no_class_that_was_asked_for() -> None:
+    task: Any = None
+    with pytest.raises(DataError, match="carry no labels"):
+        classes._accuracy(ev.SampleSet("samples", "model", np.zeros((4, 1, 8, 8), np.uint8)), task)

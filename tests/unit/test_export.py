@@ -46,6 +46,9 @@ from tests.unit.measured import measured
 
 OTHER_GRAPHS = ("gan", "cgan", "dcgan", "stargan", "timegan")
 """Families whose presets have generators of several kinds; those of the others differ in size."""
+SAME_GRAPHS = [("gan", preset) for preset in ("mnist-private", "mnist-algorithm1", "tfd-2014")]
+"""Presets whose graphs hold the operations of those of another one: they differ in the game."""
+
 CHAINED = [name for name, kind in families().items() if issubclass(kind, Boltzmann)]
 
 
@@ -57,7 +60,7 @@ def test_chains_of_units_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), quick_ones((case for case in CASES if case[0] not in CHAINED), True, OTHER_GRAPHS)
+    ("name", "preset"), quick_ones((case for case in CASES if case[0] not in CHAINED), True, OTHER_GRAPHS, SAME_GRAPHS)
 )
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
     family = untrained(name, preset)[0]

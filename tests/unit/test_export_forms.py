@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ from saddlepoint.export import export_run, quality
 from saddlepoint.export.forms import OPSET, TARGETS, Forms, Target, chosen
 from saddlepoint.export.parity import TOLERANCE, check
 from saddlepoint.export.rewrites import LOWERED, fold_constants
+from saddlepoint.export.sampler import runtimes
 from saddlepoint.export.sampler.generator import Generator
 from saddlepoint.export.sampler.runtimes import RUNTIMES, in_shape
 from saddlepoint.export.trial import tried
@@ -197,6 +199,18 @@ def test_what_depends_on_weights_alone_is_computed_once() -> None:
     assert found.tolist() == [7.0, 7.0]
 
 
+def test_an_output_that_depends_on_weights_alone_is_kept() -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    x, y, c = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xyc")
+    nodes = [helper.make_node("Mul", ["a", "a"], ["c"]), helper.make_node("Neg", ["x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y, c], [numpy_helper.from_array(np.full(2, 3, np.float32), "a")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    fold_constants(model)
+    found = ort.InferenceSession(model.SerializeToString()).run(["c"], {"x": np.ones(2, np.float32)})
+    assert found[0].tolist() == [9.0, 9.0]
+
+
 def test_weights_in_16_bits_that_cost_too_much_are_not_kept(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,3 +312,13 @@ def test_a_generator_knows_the_rows_of_its_graphs(tmp_path: Path) -> None:
     made = generator.run("model", {"styles": styles} | generator.noise("model", 1, np.random.default_rng(0)))
     found = [list(x.shape[1:]) for x in (z, styles, made)]
     assert [generator._made(name) for name in ("inputs", "mapping", "model")] == found
+
+
+def test_ncnn_is_converted_with_one_row_where_the_graph_takes_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, asked = mock.MagicMock(), list[list[list[int]]]()
+    network.load_param.return_value = network.load_model.return_value = 0
+    monkeypatch.setitem(sys.modules, "ncnn", mock.MagicMock(Net=lambda: network))
+    monkeypatch.setattr(runtimes, "_converted", lambda place, content, shapes, full: asked.append(shapes) or ("a", "b"))
+    graph = {"inputs": [{"name": "z", "shape": [None, 64]}, {"name": "label", "shape": [None]}]}
+    runtimes.ncnn(b"", graph, runtimes.Settings(batch=1))
+    assert asked == [[[1, 64], [1]]]

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.metrics import extractors
-from saddlepoint.metrics.extractors import Extractor, Features, Inception, Pixels, describe, inception_v3, mnist_lenet
+from saddlepoint.metrics import extractors, inception
+from saddlepoint.metrics.extractors import Extractor, Features, Pixels, describe, mnist_lenet
+from saddlepoint.metrics.inception import Inception, inception_v3
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "mnist_test_200.npz"
@@ -119,7 +120,10 @@ def test_random_state_is_left_alone(digits: tuple[np.ndarray, np.ndarray]) -> No
         (np.zeros((4, 784), np.uint8), r"takes \(n, 1, 28, 28\)"),
         (np.zeros((0, 1, 28, 28), np.uint8), "n at least 1"),
         (np.zeros((4, 1, 28, 28), np.float32), "float32, but 'mnist-lenet' takes uint8"),
-        (torch.zeros(4, 1, 28, 28), "float32, but 'mnist-lenet' takes uint8"),
+        (
+            torch.zeros(4, 1, 28, 28),
+            r"takes uint8 in \[0, 255\]: convert them with saddlepoint\.figures\.grids\.to_uint8",
+        ),
     ],
 )
 def test_wrong_images(images: np.ndarray, text: str) -> None:
@@ -214,7 +218,7 @@ def test_inception_through_a_network_of_the_same_form(
 ) -> None:
     path = tmp_path / "w.pth"
     torch.save({"scale": torch.tensor([1.0, 2.0, 3.0])}, path)
-    monkeypatch.setattr(extractors, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     extractor: Inception = inception_v3(path)
     assert fidelity.load_state_dict_from_url == "the original"
     colour = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 7), dtype=np.uint8)
@@ -228,4 +232,4 @@ def test_inception_through_a_network_of_the_same_form(
     np.testing.assert_array_equal(extractor.extract(grey).x, extractor.extract(np.repeat(grey, 3, 1)).x)
     with pytest.raises(DataError, match=r"takes \(n, 3, any, any\)"):
         extractor.extract(colour[:, :2])
-    assert extractor.sha256 == extractors.INCEPTION_SHA256
+    assert extractor.sha256 == inception.SHA256

@@ -33,7 +33,8 @@ from saddlepoint.serve.api.access import Limits
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.flight import PIECE
 from saddlepoint.serve.api.timeouts import make_server
-from saddlepoint.serve.wire import Crowd, Wire, bounded, most_connections
+from saddlepoint.serve.connections import ConnectionLimits, Crowd, most_connections
+from saddlepoint.serve.wire import bounded
 from tests.unit.test_serve import HOME, Slow, client, run_of
 
 PARSERS = [H11Protocol, HttpToolsProtocol]
@@ -61,7 +62,7 @@ def listening(server: uvicorn.Server) -> Iterator[int]:
 
 @contextlib.contextmanager
 def api(
-    service: Service, wire: Wire | None = None, base: Any = HttpToolsProtocol, **options: Any
+    service: Service, wire: ConnectionLimits | None = None, base: Any = HttpToolsProtocol, **options: Any
 ) -> Iterator[tuple[int, Any]]:
     """Serve over a socket; give port and application."""
     app = make_app(service, **options)
@@ -141,7 +142,7 @@ def painter() -> Service:
 @pytest.fixture(scope="module", params=PARSERS)
 def port(request: pytest.FixtureRequest, digits: Service) -> Iterator[int]:
     """Return the port of a server, once with each parser that uvicorn may have."""
-    with api(digits, Wire(timeout=3.0), request.param) as (number, _):
+    with api(digits, ConnectionLimits(timeout=3.0), request.param) as (number, _):
         yield number
 
 
@@ -183,7 +184,7 @@ def test_a_head_within_its_limits_is_read(port: int) -> None:
 
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_a_head_at_a_limit_is_read_and_one_beyond_it_is_not(port: int, beyond: int) -> None:
-    wire, close = Wire(), b"Connection: close\r\n"
+    wire, close = ConnectionLimits(), b"Connection: close\r\n"
     start, end = b"GET /health?", b" HTTP/1.1\r\n"
     line = start + b"a" * (wire.line - len(start) - len(end) + beyond) + end
     assert said(port, line + b"Host: 127.0.0.1\r\n" + close + b"\r\n").startswith(b"HTTP/1.1 414") is bool(beyond)
@@ -290,7 +291,7 @@ def test_rubbish_writes_no_log(digits: Service, capfd: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("base", PARSERS)
 def test_silent_connections_shut_nobody_out(digits: Service, base: Any) -> None:
-    with api(digits, Wire(waiting=16), base) as (port, _):
+    with api(digits, ConnectionLimits(waiting=16), base) as (port, _):
         silent = [connected(port, b"GET" * (k % 2)) for k in range(24)]
         # A body that does not come is waited for no less than a head.
         silent += [connected(port, POST + b"Content-Length: 9\r\n\r\n") for _ in range(24)]
@@ -300,7 +301,7 @@ def test_silent_connections_shut_nobody_out(digits: Service, base: Any) -> None:
 
 
 def test_connections_of_all_clients_together_are_bounded(digits: Service) -> None:
-    with api(digits, Wire(waiting=1000, connections=20)) as (port, _):
+    with api(digits, ConnectionLimits(waiting=1000, connections=20)) as (port, _):
         silent = [connected(port) for _ in range(60)]
         assert httpx.get(f"{HOME}:{port}/health", timeout=10).status_code == 200
         assert until(lambda: sum(closed(talk, 0.001) for talk in silent) >= 40)
@@ -321,7 +322,7 @@ def test_who_waits_longest_goes_first() -> None:
         def close(self) -> None:
             self.open = False
 
-    crowd, talks, other = Crowd(Wire(waiting=2)), [Talk() for _ in range(3)], Talk()
+    crowd, talks, other = Crowd(ConnectionLimits(waiting=2)), [Talk() for _ in range(3)], Talk()
     crowd.enter(other, "b")
     for talk in talks[:2]:
         crowd.enter(talk, "a")
@@ -344,7 +345,7 @@ def _buffered(server: uvicorn.Server) -> int:
 @pytest.mark.parametrize("base", PARSERS)
 def test_who_reads_slowly_costs_little_and_is_cut(digits: Service, base: Any) -> None:
     app = make_app(digits)
-    server = make_server(app, grace=0.2, wire=Wire(timeout=1.0, rate=1_000_000), base=base)
+    server = make_server(app, grace=0.2, wire=ConnectionLimits(timeout=1.0, rate=1_000_000), base=base)
     body = b'{"n":256,"format":"json"}'
     words = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with listening(server) as port:
@@ -365,7 +366,7 @@ def test_who_reads_slowly_costs_little_and_is_cut(digits: Service, base: Any) ->
 def test_who_reads_an_answer_steadily_gets_it_whole(digits: Service) -> None:
     body = b'{"n":256,"format":"json"}'
     words = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    with api(digits, Wire(timeout=0.5, rate=100_000)) as (port, _):
+    with api(digits, ConnectionLimits(timeout=0.5, rate=100_000)) as (port, _):
         talk, parts = connected(port, words, small=True), []
         start = time.monotonic()
         while part := talk.recv(20_000):
@@ -383,7 +384,7 @@ def test_answers_that_are_being_read_have_a_total(digits: Service) -> None:
     size = len(httpx_json(digits, json.loads(body)))
     assert size > 4 * PIECE
     # One client may have half of it all.
-    with api(digits, Wire(timeout=2.0), limits=Limits(flight=5 * size)) as (port, _):
+    with api(digits, ConnectionLimits(timeout=2.0), limits=Limits(flight=5 * size)) as (port, _):
         slow = [connected(port, words, small=True) for _ in range(2)]
         for talk in slow:
             assert talk.recv(15) == b"HTTP/1.1 200 OK"
@@ -679,7 +680,7 @@ def test_the_studio_has_the_limits_of_connections(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(uvicorn, "Server", Server)
     monkeypatch.setattr(pages, "make_app", lambda *words: None)
     studio.open_studio(tmp_path, port=0, show=False)
-    assert isinstance(configs[0].http.wire, Wire)
+    assert isinstance(configs[0].http.wire, ConnectionLimits)
     assert configs[0].http.wire.upload > 0
 
 
@@ -695,7 +696,7 @@ def test_a_body_comes_at_a_pace(base: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
             await send({"type": "http.response.body", "body": b"%4d" % length})
 
-    wire = Wire(timeout=0.3, upload=1000)
+    wire = ConnectionLimits(timeout=0.3, upload=1000)
     config = uvicorn.Config(size, http=bounded(wire, base), lifespan="off", log_level="error")
     head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4000\r\n\r\n"
     with listening(uvicorn.Server(config)) as port:
@@ -718,7 +719,7 @@ def test_a_live_connection_outlives_the_timeout(base: Any) -> None:
             while (message := await receive())["type"] == "websocket.receive":
                 await send({"type": "websocket.send", "text": message["text"]})
 
-    config = uvicorn.Config(echo, http=bounded(Wire(timeout=0.3), base), lifespan="off", log_level="error")
+    config = uvicorn.Config(echo, http=bounded(ConnectionLimits(timeout=0.3), base), lifespan="off", log_level="error")
     asked = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     asked += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     with listening(uvicorn.Server(config)) as port:

@@ -129,6 +129,20 @@ def test_several_labels_a_row() -> None:
     assert by_pixels(data) == {x.tobytes(): [str(k) for k in (0, 1) if table[i, k]] for i, x in enumerate(GREY)}
 
 
+@pytest.mark.parametrize(("size", "asked", "trained"), [((40, 48), {}, (48, 40)), ((40, 48), {"size": 16}, (16, 16))])
+def test_prepared_pictures_are_trained_at_their_size(
+    tmp_path: Path, size: tuple[int, int], asked: dict[str, int], trained: tuple[int, int]
+) -> None:
+    """A data set loaded at 48 pixels was brought to the 32 that a CPU is given where nothing is said."""
+    data = load_dataset(str(write_folder(tmp_path / "d", pictures(24, 64))), size=size)
+    run = saddlepoint.train("dcgan", data, steps=1, options={"width": 4}, out=tmp_path / "run", **asked)
+    assert run.family.data.shape[1:] == trained
+    again = saddlepoint.resume(tmp_path / "run", steps=2)
+    assert again.family.data.shape[1:] == trained
+    if not asked:
+        assert run.dataset().fingerprint == data.fingerprint
+
+
 class Items(torch.utils.data.Dataset):  # type: ignore[type-arg]
     """A data set as torchvision's are: a picture and the index of its class, whose names it knows."""
 
@@ -360,3 +374,17 @@ def test_equal_content_has_one_name_and_other_content_another() -> None:
     assert in_memory.hold(other) not in names
     assert in_memory.hold((GREY, WORDS)) not in names
     assert len(in_memory._HELD) == 2
+
+
+def test_prepared_pictures_are_described_at_their_size(tmp_path: Path) -> None:
+    data = load_dataset(str(write_folder(tmp_path / "d", pictures(24, 64))), size=48)
+    assert saddlepoint.inspect(data, family="dcgan").shape == (1, 48, 48)
+
+
+def test_windows_and_their_labels_are_held_together() -> None:
+    windows = np.random.default_rng(0).normal(size=(40, 12, 2)).astype(np.float32)
+    words = np.array(["up", "down"] * 20)
+    data = load_dataset((windows, words), modality="sequence")
+    assert sorted(data.classes) == ["down", "up"]
+    assert sum(len(part) for part in data.splits.values()) == 40
+    assert data.splits["train"].labels is not None

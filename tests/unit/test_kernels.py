@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from saddlepoint.nn import layers, mlp, normalise
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
-from saddlepoint.nn.native import elementwise, library, products
+from saddlepoint.nn.native import dispatch, elementwise, products
 from tests.unit.kernels import ROUNDED, SUMMED, Case, assert_near, bf16, by_kernels, drawn, right
 
 
@@ -325,7 +325,7 @@ def test_a_planted_error_is_found() -> None:
     wrong.view(-1)[-1] += 2 * (ROUNDED * wrong.abs().max() + SUMMED * what.sizes["y"])
     with pytest.raises(AssertionError, match="more than rounding allows"):
         assert_near(wrong, what.y, what.sizes["y"], rounded=True)
-    assert library.why_not() or computed(case)[0].shape == y.shape
+    assert dispatch.why_not() or computed(case)[0].shape == y.shape
 
 
 @by_kernels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.nn.native import build, library, products, trial
+from saddlepoint.nn.native import build, dispatch, library, products, trial
 from saddlepoint.nn.native.build import Unavailable, built
 
 Fake = Callable[[str], Path]
@@ -196,7 +197,7 @@ def test_a_damaged_file_is_made_again(damage: bytes, fake: Fake) -> None:
 
 
 def test_two_processes_compile_at_once(fake: Fake, tmp_path: Path) -> None:
-    fake(f'{WRITES[: WRITES.index("printf")]} sleep 1; printf ELF > "$last"')
+    fake(f'{WRITES[: WRITES.index("printf")]} sleep .2; printf ELF > "$last"')
     script = (
         "from saddlepoint.nn.native import build\n"
         "build.abilities = lambda: frozenset(build.NEEDED)\n"
@@ -250,55 +251,65 @@ def test_processors_that_do_not_suit(
 @pytest.fixture
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this test load as a new process does."""
-    for name in ("why_not", "load", "_build"):
-        monkeypatch.setattr(library, name, library.functools.cache(getattr(library, name).__wrapped__))
-    monkeypatch.setattr(library._Use, "asked", False)
-    monkeypatch.delenv(library.VARIABLE, raising=False)
+    for name in ("why_not", "load", "compiled"):
+        fresh = functools.cache(getattr(dispatch, name).__wrapped__)
+        for place in (dispatch, library):
+            monkeypatch.setattr(place, name, fresh, raising=False)
+    monkeypatch.setattr(dispatch._Process, "asked", False)
+    monkeypatch.delenv(dispatch.VARIABLE, raising=False)
 
 
 def test_what_cannot_be_loaded_is_no_exception(fake: Fake, anew: None) -> None:
     fake(WRITES)
-    assert library.why_not().startswith("what ")
-    assert "cannot be loaded" in library.why_not()
-    with torch.autocast("cpu", torch.bfloat16), library.applied():
-        assert library.kernels(torch.ones(2, 2)) is None
-    assert library.told() == f"PyTorch's ({library.why_not()})"
-    assert library.state() == f"PyTorch: {library.why_not()}"
+    assert dispatch.why_not().startswith("what ")
+    assert "cannot be loaded" in dispatch.why_not()
+    with torch.autocast("cpu", torch.bfloat16), dispatch.applied():
+        assert dispatch.kernels(torch.ones(2, 2)) is None
+    assert dispatch.told() == f"PyTorch's ({dispatch.why_not()})"
+    assert dispatch.state() == f"PyTorch: {dispatch.why_not()}"
+
+
+def test_the_trial_is_carried_out_in_full_precision_wherever_it_is_asked_for() -> None:
+    if dispatch.why_not():
+        return
+    assert trial.first_wrong() == ""
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trial.first_wrong() == ""
 
 
 def test_a_library_that_computes_something_else_is_not_used(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if library.why_not():
-        assert library.state() == "PyTorch"
+    if dispatch.why_not():
+        assert dispatch.state() == "PyTorch"
         return
     assert trial.first_wrong() == ""
-    library.why_not.cache_clear()
+    dispatch.why_not.cache_clear()
     real = products.weight_gradient
     monkeypatch.setattr(products, "weight_gradient", lambda *a: real(*a) + 1)
-    assert library.why_not() == "compiled here they compute something else (weight gradient)"
+    assert dispatch.why_not() == "compiled here they compute something else (weight gradient)"
     monkeypatch.setattr(products, "weight_gradient", lambda *a: real(*a) * torch.nan)
     assert trial.first_wrong() == "weight gradient"
 
 
 def test_the_environment_asks_for_pytorch(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert library.state() == "PyTorch"  # nothing was computed in bf16 yet, and nothing is compiled for a description
-    monkeypatch.setenv(library.VARIABLE, "pytorch")
-    with torch.autocast("cpu", torch.bfloat16), library.applied():
-        assert library.kernels(torch.ones(2, 2)) is None
-    assert library.told() == "PyTorch's (SADDLEPOINT_KERNELS=pytorch)"
-    assert library.state() == "PyTorch: SADDLEPOINT_KERNELS=pytorch"
-    monkeypatch.setenv(library.VARIABLE, "fast")
+    assert dispatch.state() == "PyTorch"  # nothing was computed in bf16 yet, and nothing is compiled for a description
+    monkeypatch.setenv(dispatch.VARIABLE, "pytorch")
+    with torch.autocast("cpu", torch.bfloat16), dispatch.applied():
+        assert dispatch.kernels(torch.ones(2, 2)) is None
+    assert dispatch.told() == "PyTorch's (SADDLEPOINT_KERNELS=pytorch)"
+    assert dispatch.state() == "PyTorch: SADDLEPOINT_KERNELS=pytorch"
+    monkeypatch.setenv(dispatch.VARIABLE, "fast")
     with pytest.raises(ConfigError, match="must be one of: native, pytorch"):
-        library.told()
+        dispatch.told()
 
 
 def test_other_threads_and_later_code_compute_by_pytorch() -> None:
     from threading import Thread
 
     x, found = torch.ones(2, 2, dtype=torch.bfloat16), []
-    with library.applied():
-        other = Thread(target=lambda: found.append(library.kernels(x)))
+    with dispatch.applied():
+        other = Thread(target=lambda: found.append(dispatch.kernels(x)))
         other.start()
         other.join()
-        assert (library.kernels(x) is None) == bool(library.why_not())
+        assert (dispatch.kernels(x) is None) == bool(dispatch.why_not())
     assert found == [None]
-    assert library.kernels(x) is None
+    assert dispatch.kernels(x) is None

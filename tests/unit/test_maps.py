@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saddlepoint.nn.layers import Conv2d, leaky
-from saddlepoint.nn.native.library import applied
+from saddlepoint.nn.native.dispatch import applied
 from saddlepoint.nn.normalise import StyledNorm
 from saddlepoint.nn.resized import activated, resized, resized_convolution, summed
 

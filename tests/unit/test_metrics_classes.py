@@ -272,3 +272,15 @@ def test_refuses_what_it_cannot_measure() -> None:
         stacked_modes(np.zeros(4, int))
     with pytest.raises(DataError, match="within 0 and 9"):
         stacked_modes(np.full((2, 3), 10))
+
+
+def test_the_error_of_an_inception_score_at_balanced_classes() -> None:
+    """There log(marginal) is the same for all classes: what is left are the entropies of rows and |noise|^2."""
+    n, d = 60, np.linspace(0, 0.4, 30)
+    p = np.concatenate([np.stack([0.5 + d, 0.5 - d], 1), np.stack([0.5 - d, 0.5 + d], 1)])
+    found = inception_score(p)
+    gains = np.log(2) + (p * np.log(p)).sum(1)
+    second = 2 * ((d**2).mean() / 0.5) ** 2 / n**2
+    assert found.value == pytest.approx(np.exp(gains.mean()))
+    expected = found.value * np.sqrt(gains.var() * n / (n - 1) / n + second)
+    assert found.standard_error == pytest.approx(expected, rel=1e-9)

@@ -108,7 +108,7 @@ def test_float32_keeps_three_digits() -> None:
 
 def test_an_interval_covers_the_trimmed_mean_of_all_paths() -> None:
     generate = lambda z: torch.exp(0.4 * z)  # noqa: E731
-    truth = _length(generate, n=200_000, batch=50_000, seed=10).value
+    truth = _length(generate, n=20_000, batch=20_000, seed=10).value  # its error: a tenth of theirs
     hits = 0
     for seed in range(40):
         low, high = _length(generate, n=200, batch=200, seed=seed).interval

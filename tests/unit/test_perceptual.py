@@ -119,3 +119,19 @@ def test_kept_figures_say_that_it_sees_what_people_see(data: str) -> None:
     assert np.mean(list(own.values())) > 0.93
     # At the same squared error pixels cannot tell a brighter picture from a noisy one.
     assert own["20 brighter < noise 20"] > 0.95 > pixels["20 brighter < noise 20"]
+
+
+@pytest.mark.parametrize(
+    ("name", "offline", "fetched"), [(None, False, True), (None, True, False), ("perceptual", True, True)]
+)
+def test_weights_are_fetched_unless_nothing_may_be(
+    name: str | None, offline: bool, fetched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saddlepoint.run.samples import likeness
+    from tests.unit.test_dragging import Blobs, made
+
+    asked: list[bool] = []
+    monkeypatch.setattr(likeness, "offline", lambda: offline)
+    monkeypatch.setattr(likeness, "perceptual", lambda device, download, say: asked.append(download))
+    likeness_for(made(Blobs).run, name)
+    assert asked == [fetched]

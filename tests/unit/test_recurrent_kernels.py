@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.nn.native.library import VARIABLE, applied, why_not
+from saddlepoint.nn.native.dispatch import VARIABLE, applied, why_not
 from saddlepoint.nn.recurrent import Recurrent, affine
 from saddlepoint.nn.windows import Coordinates
 

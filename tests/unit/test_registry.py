@@ -140,6 +140,23 @@ def test_installed_packages_bring_families(tmp_path: Path, monkeypatch: pytest.M
     assert "theirs" in registry.families()
 
 
+def test_packages_are_looked_through_once_until_one_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, looked = registry.metadata.entry_points, list[str]()
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: looked.append(group) or read(group=group))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not {"first", "second"} & registry.families().keys()
+    registry.families()
+    assert len(looked) == 1
+    for number, name in enumerate(("first", "second"), start=2):
+        written(tmp_path, f"{name}.py", name)
+        installed(tmp_path, name, name)
+        os.utime(tmp_path, (number, number))  # however coarse the clock of the file system is
+        assert registry.get_family(name).name == name
+        assert len(looked) == number
+
+
 def test_a_broken_package_is_left_out_and_says_why_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "cracked.py").write_text("raise RuntimeError('no such device')\n")

@@ -15,7 +15,8 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.series.simulated import PROCESSES, ar2_coefficients
 from saddlepoint.data.series.sines import SINES
-from saddlepoint.evaluation.sequences import BOOTSTRAP, HALVES, TRAINING, in_halves
+from saddlepoint.evaluation.measurements.series import FORECAST, against_baselines
+from saddlepoint.evaluation.sequences import BASELINES, BOOTSTRAP, HALVES, TRAINING, in_halves
 from saddlepoint.metrics.bootstrap import Estimate
 from saddlepoint.metrics.contextual import Encoder, context_fid, hierarchical_contrast, moments, trained_encoder
 from saddlepoint.metrics.convolutional import DILATIONS, WIDTH, Convolutional
@@ -262,3 +263,13 @@ def test_new_protocols_are_called_by_their_full_names() -> None:
         assert protocol.kind == kind
         assert protocol.on_request
         assert protocol.full_name(protocol.task(bench)) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(1.0, "No difference from"), (0.5, "It beats the"), (1.8, "It does not reach the"), (1.2, "No difference from")],
+)
+def test_a_baseline_is_beaten_beyond_chance_only(value: float, words: str) -> None:
+    model = ev.Row(FORECAST.name, "generator", value, 0.1, (value - 0.2, value + 0.2))
+    baseline = ev.Row(FORECAST.name, BASELINES[0], 1.0, 0.1, (0.8, 1.2), "control")
+    assert against_baselines([model, baseline], FORECAST).startswith(words)

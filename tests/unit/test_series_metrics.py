@@ -219,6 +219,13 @@ def test_a_forecast_learned_from_the_process_beats_no_change_and_reaches_the_bes
     assert series_scores.forecast_error(test, mixed, iterations=50)[0].value > 1.05 * found.value
 
 
+def test_a_forecast_is_trained_as_its_protocol_says() -> None:
+    """A figure of one protocol stays what it was: minibatches, draws and rates are part of it."""
+    train, test = (_walks(600, 12, np.array([[0.2]]), seed) for seed in (0, 1))
+    found, _ = series_scores.forecast_error(test, train, iterations=40)
+    assert found.value == pytest.approx(0.64484, abs=5e-4)
+
+
 def test_what_did_not_vary_in_training_does_not_enter_a_forecast() -> None:
     train, test = (_walks(400, 12, np.array([[0.2]]), seed) for seed in (0, 1))
     fee, later = np.zeros_like(train), np.full_like(test, 250.0)

@@ -16,6 +16,8 @@ from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series.positions import times_text
+from saddlepoint.data.tables.dates import may_be_date, named_by_first_line
+from saddlepoint.data.tables.files import open_table
 from saddlepoint.data.tables.table import Table, read_table
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
@@ -264,6 +266,35 @@ def test_wide_tables_are_asked_about_and_read_either_way(tmp_path: Path, names: 
     labelled = read_table(path, Options.of(wide=True, label_column="class"))
     assert labelled.labels is not None
     assert list(labelled.values) == [value]
+
+
+@pytest.mark.parametrize(("first", "step"), [(1960, "year"), (1495, "step"), (2190, "step")])
+def test_names_are_years_only_if_all_of_them_can_be(tmp_path: Path, first: int, step: str) -> None:
+    frame = pd.DataFrame(noise(30 * 20).reshape(30, 20), columns=[str(first + i) for i in range(20)])
+    frame.insert(0, "who", [f"p{i}" for i in range(30)])
+    table = read_table(write(tmp_path / "x.csv", frame), Options.of(wide=True))
+    assert f"as '{step}' and 'value'" in said(table)
+
+
+def test_days_of_the_year_begin_again_in_each_series(tmp_path: Path) -> None:
+    day, clock = np.repeat(np.arange(346, 356), 24), np.tile(np.arange(24) * 100, 10)
+    one = pd.DataFrame({"day": day, "clock": clock, "v": noise(240)})
+    frame = pd.concat([one.assign(station="north"), one.assign(station="south")])
+    path = write(tmp_path / "x.csv", frame)
+    table = read_table(path, Options.of(time_column="day,clock", group_column="station"))
+    assert table.times is not None
+    hours = np.diff(np.sort(np.unique(table.times))) / 3.6e12
+    assert len(hours) == 239
+    assert (hours == 1).all()
+
+
+@pytest.mark.parametrize(("empty", "says"), [(1, "line 7 has nothing in column 'who'"), (60, "no column tells these")])
+def test_a_column_that_tells_series_apart_but_for_a_few_rows_is_named(tmp_path: Path, empty: int, says: str) -> None:
+    times = pd.date_range("2020-01-01", periods=60)
+    frame = pd.concat([pd.DataFrame({"time": times, "who": who, "v": noise(60)}) for who in "abc"], ignore_index=True)
+    frame.loc[5 : 4 + empty, "who"] = None
+    with pytest.raises(DataError, match=says):
+        read_table(write(tmp_path / "x.csv", frame), Options())
 
 
 def test_numbered_names_beside_a_time_are_sensors(tmp_path: Path) -> None:
@@ -719,3 +750,20 @@ def test_an_empty_column_that_is_asked_for_is_refused_and_any_other_left_out(tmp
         assert "for they hold no value: e" in said(table)
     with pytest.raises(DataError, match="column 'e' cannot be learned: it holds no value; leave it out of --columns"):
         read_table(tmp_path / "x.csv", Options.of(columns="a,e"))
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "said"), [(0, {"header": False}, True), (3, {"header": False}, False), (0, {}, False)]
+)
+def test_only_the_first_line_of_a_file_without_names_can_name_its_columns(
+    tmp_path: Path, row: int, options: dict[str, bool], said: bool
+) -> None:
+    opened = open_table(write(tmp_path / "x.csv", pd.DataFrame({"a": ["x", "y"] * 5})), Options())
+    assert bool(named_by_first_line(opened, "when", row, Options.of(**options))) is said
+
+
+@pytest.mark.parametrize(("days", "dates"), [((190701, 190702), False), ((190701, 190702, 190703), True)])
+def test_two_values_of_six_digits_are_no_dates(tmp_path: Path, days: tuple[int, ...], dates: bool) -> None:
+    path = write(tmp_path / "x.csv", pd.DataFrame({"date": [*days * 10], "v": noise(10 * len(days))}))
+    opened = open_table(path, Options())
+    assert may_be_date(opened.columns["date"], Options()) is dates

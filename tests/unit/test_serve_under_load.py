@@ -24,8 +24,9 @@ from saddlepoint.serve.api import timeouts
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.timeouts import make_server
+from saddlepoint.serve.connections import ConnectionLimits
 from saddlepoint.serve.exchange import Joined
-from saddlepoint.serve.wire import Wire, bounded
+from saddlepoint.serve.wire import bounded
 from tests.unit.test_hostile_clients import HEAD, connected, heard, listening
 from tests.unit.test_serve import CASES, HOME, Slow, run_of
 
@@ -377,7 +378,7 @@ def test_a_connection_without_an_address_is_not_listened_to(base: Any) -> None:
     import uvicorn
 
     async def scenario() -> None:
-        config = uvicorn.Config(lambda scope: None, http=bounded(Wire(), base), lifespan="off")
+        config = uvicorn.Config(lambda scope: None, http=bounded(ConnectionLimits(), base), lifespan="off")
         state = uvicorn.server.ServerState()
         for address, aborted in ((None, True), (("10.0.0.1", 5), False)):
             transport, one = Transport(address), config.http(config=config, server_state=state, app_state={})  # type: ignore[operator]

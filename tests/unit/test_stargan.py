@@ -432,3 +432,12 @@ def test_what_is_told_of_an_input_at_generation_is_what_the_classifier_sees() ->
     own = F.one_hot(family.discriminator(x)[1].argmax(1), 3)
     by_hand = family.generator(x, family.labels.encode_pairs(own, F.one_hot(asked, 3)))
     assert torch.equal(family.generate(x, asked, generator=stream("cpu", 1)), by_hand)
+
+
+@pytest.mark.parametrize("init", ["he", "paper"])
+def test_weights_are_drawn_around_zero(init: str) -> None:
+    config = dataclasses.replace(SMALL, init=init, width=16)
+    for layer in build(config).modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d | torch.nn.Linear):
+            weight = layer.weight.detach()
+            assert abs(float(weight.mean())) < 5 * float(weight.std()) / weight.numel() ** 0.5

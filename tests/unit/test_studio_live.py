@@ -18,17 +18,17 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from saddlepoint.serve.address import listen
+from saddlepoint.serve.connections import ConnectionLimits
 from saddlepoint.serve.studio import gate
 from saddlepoint.serve.studio.app import make_app
 from saddlepoint.serve.studio.server import make_server
-from saddlepoint.serve.wire import Wire
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     """Return host and port of a studio that is really served, with a short timeout."""
     listener, address = listen("127.0.0.1", 0)
-    server = make_server(make_app(tmp_path), Wire(timeout=1.0))
+    server = make_server(make_app(tmp_path), ConnectionLimits(timeout=1.0))
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
     thread.start()
     yield address.removeprefix("http://")

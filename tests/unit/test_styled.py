@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.families.stylegan1.game import Epilogue
 from saddlepoint.nn.equalised import EqualisedConv2d, EqualisedLinear, ResizedConv2d
-from saddlepoint.nn.native.library import applied
+from saddlepoint.nn.native.dispatch import applied
 from saddlepoint.nn.resample import blur, upsample
 from saddlepoint.nn.style import StyledLayer, ToImage
 

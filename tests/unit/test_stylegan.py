@@ -376,3 +376,8 @@ def test_sides_grow_on_schedule_and_with_fresh_optimizers() -> None:
     assert set(family.optimizers()) == {
         f"{name} {side}" for name in ("generator", "discriminator") for side in (4, 8, 16)
     }
+
+
+def test_a_time_in_thousands_of_samples_is_so_many_steps() -> None:
+    config = StyleGAN1Config(batch_size=8)
+    assert [config.steps(kimg) for kimg in (0, 0.008, 1, 600)] == [1, 1, 125, 75_000]

@@ -169,7 +169,7 @@ def test_two_workers_may_make_a_store_at_once(
         assert len(worked(store(tmp_path, 2))) == 2
     else:
         with pytest.raises(ConfigError, match="cannot be opened: connection refused; it must be a URL"):
-            store(tmp_path, 2, url="sqlite:///x")
+            store(tmp_path, 2, url=f"sqlite:///{tmp_path}/x")
         assert len(calls) == 1
 
 

@@ -46,3 +46,11 @@ def test_no_reader_opens_archives_otherwise() -> None:
     package = Path(saddlepoint.__file__).parent
     lines = {(path.name, line.strip()) for path in package.rglob("*.py") for line in path.read_text().splitlines()}
     assert {name for name, line in lines if "zipfile.ZipFile(" in line and '"w"' not in line} <= {"zips.py"}
+
+
+def test_members_without_a_name_are_damage(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(NAME, "text")
+        archive.filelist[0].filename = ""
+    with pytest.raises(zipfile.BadZipFile, match="has no name"):
+        Zip(tmp_path / "x.zip")

@@ -10,6 +10,7 @@ from rich.table import Table
 from saddlepoint.cli.options import tell
 from saddlepoint.core.console import LiteralConsole, strong
 from saddlepoint.evaluation import ARROWS
+from saddlepoint.run.sweeps.space import shown
 
 if TYPE_CHECKING:
     from saddlepoint.run.sweeps.store import Trial
@@ -28,10 +29,10 @@ def print_sweep(found: Sweep) -> None:
     tell(f"figure:   {found.measure}; lower is better")
     table = Table("trial", *names, "figure", "standard error", box=None)
     for trial in complete[:_SHOWN]:
-        cells = [_cell(trial.values.get(name)) for name in names]
+        cells = [shown(trial.values.get(name)) for name in names]
         error = trial.about.get("standard_error")
         table.add_row(
-            str(trial.number), *cells, strong(_cell(trial.figure)) if trial is complete[0] else _cell(trial.figure),
+            str(trial.number), *cells, strong(shown(trial.figure)) if trial is complete[0] else shown(trial.figure),
             "" if error is None else f"{error:.2g}",
         )  # fmt: skip
     console = LiteralConsole(soft_wrap=False)
@@ -57,13 +58,9 @@ def _print_winner(winner: Winner) -> None:
     for figure in winner.figures:
         interval = "" if figure.interval is None else f"[{figure.interval[0]:.4g}, {figure.interval[1]:.4g}]"
         name = f"{figure.metric} {ARROWS.get(figure.better, '')}".strip()
-        table.add_row(figure.protocol, name, f"{figure.value:.4g}", interval, _cell(figure.floor))
+        table.add_row(figure.protocol, name, f"{figure.value:.4g}", interval, shown(figure.floor))
     LiteralConsole(soft_wrap=False).print(table)
     for run in winner.runs:
         tell(f"run:      {Path(run)}")
     for why in winner.diverged:
         tell(f"diverged: {why}")
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -26,6 +26,9 @@ class Zip(zipfile.ZipFile):
             super().__init__(file)
         except UnicodeDecodeError as error:
             raise _damaged(error) from error
+        if not all(member.filename for member in self.filelist):  # `ZipInfo.is_dir` looks at the last character
+            self.close()
+            raise zipfile.BadZipFile("a member of it has no name")
 
     def open(self, *args: Any, **options: Any) -> IO[bytes]:
         """Open a member, as `zipfile.ZipFile.open` does."""

@@ -109,8 +109,10 @@ def load_rows(name: str, options: Options) -> Dataset:
     entry = cache.entry_path(name, {"source": name, **options.kept("image")})
     if (dataset := cache.read(entry, name)) is not None:
         return dataset
-    if not options.set_for("image") and (dataset := _pointed(name)) is not None:
-        return dataset
+    if set(options.set_for("image")) <= {"size"} and (dataset := _pointed(name)) is not None:
+        _, *sides = dataset.spec.shape
+        if options.size is None or tuple(sides) == options.size[::-1]:
+            return dataset
     source = source_of(name, options)
     if source.modality == "vector" and (wrong := options.set_for("image")):
         raise DataError(f"the data holds vectors; {wrong[0]} is for images: leave it out")

@@ -34,6 +34,9 @@ DRAFT_PIXELS = 16 * 10**6
 MOST_WORK, WORK_PER_BYTE = 160 * 10**6, 16
 """What decoding the rows of a data set takes, in pixels of an RGB PNG (`images.opening.work_of`): so many, and so many
 for each byte of its files as they lie on the disk. Photographs have 1 to 10 pixels a byte, drawings up to 50."""
+WORK_OF_FILE = 3_200_000
+"""As much again for each picture that is a file of its own, for a folder shows how many there are: an icon of 1024x1024
+with transparency, which may be packed into a few thousand bytes."""
 WORK_OF_PICTURE, WORK_OF_IMAGE, WORK_OF_ROW = 4000, 1000, 200
 """Of opening a file of a picture, an image of an array, and a vector, beside its pixels."""
 MOST_SPREAD = 4
@@ -76,8 +79,8 @@ MOST_CELLS, _CELLS_A_ROW = 10**7, 3
 MOST_MEMBERS, _BYTES_A_MEMBER = 50_000, 100
 """Members of a tar, each of which takes some 30 microseconds; and one for each so many bytes."""
 MOST_GROUP, GROUP_PER_BYTE, GROUP_BATCH = 128 * 1024**2, 20, 256 * 1024**2
-"""Bytes of a column in one group of rows of a parquet file of images, and for each byte packed; and of a batch of rows
-if each had the largest value that the group may hold."""
+"""Bytes that a group of rows of a parquet file of images unpacks to, and all of the file for each of its bytes where a
+group has more; and of a batch of rows if each had the largest value that the group may hold."""
 MOST_WORD = 1000
 """Characters of a label."""
 

@@ -266,7 +266,7 @@ def _load_hub(source: str, options: Options, say: Say) -> Dataset:
                 "connect to the network, or use a local path or 'digits', which needs none"
             )
         say(f"downloading {repository} from the Hugging Face hub")
-    return prepare(hub.hub_source(source, repository, config, options), options, entry)
+    return prepare(choose_labels(hub.hub_source(source, repository, config, options), options), options, entry)
 
 
 def _nearest(source: str, path: Path) -> str:

@@ -17,9 +17,10 @@ from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
 from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.data.sources.hub import offline
-from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
+from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, mnist_lenet
 from saddlepoint.metrics.imagenet import NAME as IMAGENET_LITE
 from saddlepoint.metrics.imagenet import imagenet_lite
+from saddlepoint.metrics.inception import inception_v3
 from saddlepoint.metrics.lenet import Classifier, load_classifier, save_classifier, train_classifier
 
 

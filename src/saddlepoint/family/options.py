@@ -5,12 +5,18 @@ A configuration declares the fields where they belong; what reads them takes any
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from saddlepoint.core.config import check, option
-from saddlepoint.family.contract import OptimizerSpec, Progress, Schedule
+from saddlepoint.data.spec import DataSpec
+from saddlepoint.family.contract import FamilyConfig, OptimizerSpec, Progress, Schedule
 from saddlepoint.family.rules import check_each
+from saddlepoint.nn.augment import kinds_where_few, why_augmented
 from saddlepoint.objectives.schedules import inverse_root, warm_up
+
+C = TypeVar("C", bound=FamilyConfig)
 
 MUON = "muon"
 DIFFERENCES = "finite-difference"
@@ -129,3 +135,33 @@ def learning_rate(config: Any, at: Progress) -> float:
     """
     rise = warm_up(at.nimg + config.batch_size, config.warm_up_kimg)
     return float(config.lr * rise * inverse_root(at.nimg, config.lr_decay_kimg))
+
+
+def falling_rate(config: Any, at: Progress) -> float:
+    """Return max(lr_floor, lr * lr_decay ** step / sqrt(1 + kimg / lr_decay_kimg)): that of 2014, and a slower fall.
+
+    Args:
+        config: with ``lr``, ``lr_decay``, ``lr_floor`` and ``lr_decay_kimg``.
+        at: where training stands.
+    """
+    slower = inverse_root(at.nimg, config.lr_decay_kimg)
+    return float(max(config.lr_floor, config.lr * config.lr_decay**at.step * slower))
+
+
+def augmented_where_few(
+    config: C, data: DataSpec, chosen: Collection[str], move: tuple[str, str]
+) -> tuple[C, tuple[str, ...]]:
+    """Return options by which few images are augmented, which D would learn by heart, and G with it; and why.
+
+    Args:
+        config: with ``augment``.
+        data: what training will see.
+        chosen: names of the options that the user named; they stay.
+        move: two kinds of augmentation, see `kinds_where_few`.
+    """
+    found = kinds_where_few(config.augment, data.rows, data.shape[0], chosen, move)  # type: ignore[attr-defined]
+    if found is None:
+        return config, ()
+    kinds, named = found
+    suited = replace(config, augment=kinds)  # type: ignore[call-arg]
+    return suited, (why_augmented(kinds, data.rows, named),)

@@ -7,6 +7,7 @@ names (`--import`, ``SADDLEPOINT_IMPORT``, `import_families`) and to what is ins
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint.core.errors import CheckpointError, ConfigError, enumerated, sentence, suggest
@@ -210,8 +211,22 @@ def _import_named() -> None:
         import_families(*named)
 
 
-def _entry_points() -> dict[str, metadata.EntryPoint]:
-    return {point.name: point for point in metadata.entry_points(group=GROUP)}
+def _entry_points() -> Mapping[str, metadata.EntryPoint]:
+    return _read_entry_points(tuple((place, _time_of(place)) for place in sys.path))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_entry_points(places: tuple[tuple[str, int | None], ...]) -> Mapping[str, metadata.EntryPoint]:
+    """Read the files of all installed packages: milliseconds, so only where a folder of the search path changed."""
+    return MappingProxyType({point.name: point for point in metadata.entry_points(group=GROUP)})
+
+
+def _time_of(place: str) -> int | None:
+    """Return when a folder got or lost a file, in nanoseconds; None: there is none."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return None
 
 
 def _import_installed(name: str) -> str:

@@ -111,7 +111,8 @@ def against(
         shape = "x".join(map(str, preset.shape))
         words = [preset.family, preset.preset, shape, str(preset.classes), precision, str(threads)]
         try:
-            with _started(interpreter(Path(__file__).parents[2]), words) as here, _started(other, words) as there:
+            # The other one first: it may be unable to train this.
+            with _started(other, words) as there, _started(interpreter(Path(__file__).parents[2]), words) as here:
                 found.append(_in_turns(preset.name, (here, there), rounds, seconds))
         except ChildProcessError as error:
             say(f"{preset.name}: left out: {error}")

@@ -144,7 +144,7 @@ def bench(
     Args:
         names: of cases or of families; none: all.
         rounds: turns; medians and ranges are over them.
-        seconds: time of each variant in each turn.
+        seconds: time of each variant in each turn, and of the steps whose parts are timed.
         threads: CPU threads, of all cases; ``auto`` or None: what is fastest for the engine's steps, measured first.
 
     Raises:
@@ -176,7 +176,7 @@ def bench(
             batch = case.config.batch_size
             speeds[case.name].append([batch * per_second(step, seconds) for step in steps[case.name]])
     ceilings = {name: Rate.of(values) for name, values in peaks.items()}
-    measured = tuple(_summarised(case, steps[case.name], speeds[case.name], ceilings) for case in chosen)
+    measured = tuple(_summarised(case, steps[case.name], speeds[case.name], ceilings, seconds) for case in chosen)
     return Bench(measured, ceilings, runtime.machine())
 
 
@@ -189,7 +189,11 @@ def _cases(name: str) -> list[Case]:
 
 
 def _summarised(
-    case: Case, steps: Sequence[Callable[[], object]], speeds: Sequence[Sequence[float]], ceilings: Mapping[str, Rate]
+    case: Case,
+    steps: Sequence[Callable[[], object]],
+    speeds: Sequence[Sequence[float]],
+    ceilings: Mapping[str, Rate],
+    seconds: float,
 ) -> Measured:
     ours, theirs, *bf16_ratio = (list(rates) for rates in zip(*speeds, strict=True))
     engine_rate, baseline_rate = Rate.of(ours), Rate.of(theirs)
@@ -201,7 +205,7 @@ def _summarised(
         bf16_ratio=_ratio(bf16_ratio[0], theirs) if bf16_ratio else None, flops=flops, baseline_flops=baseline_flops,
         ceiling_share=engine_rate.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
         memory=_peak_memory(case.name, "engine") - base, baseline_memory=_peak_memory(case.name, "plain") - base,
-        phases=_shares(case),
+        phases=_shares(case, seconds),
     )  # fmt: skip
 
 
@@ -250,15 +254,15 @@ class _Counter(TorchDispatchMode):
         return result
 
 
-def _shares(case: Case) -> dict[str, float]:
-    """Return what a step's time goes to."""
+def _shares(case: Case, seconds: float) -> dict[str, float]:
+    """Return what a step's time goes to, of steps made for so many seconds."""
     step = engine_step(case, kind=Profiled)
     for _ in range(WARM_UP):
         step()
     trainer = step()
     assert isinstance(trainer, Profiled)
     trainer.spent.clear()
-    per_second(step, 2.0)
+    per_second(step, seconds)
     whole = trainer.spent.pop("whole")
     shares = {name: spent / whole for name, spent in trainer.spent.items()}
     return {**shares, "data, noise, averages, the rest": 1 - sum(shares.values())}

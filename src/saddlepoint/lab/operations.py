@@ -26,7 +26,7 @@ from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.plan import locate
 from saddlepoint.lab.against import Preset
 from saddlepoint.lab.step_worker import WARM_UP, trainer_of
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch, library
 from saddlepoint.nn.native.products import told_shapes
 
 KINDS = {
@@ -210,7 +210,7 @@ def _fastest(again: Callable[[], object], least_seconds: float = 0.0) -> float:
 @contextmanager
 def _kernels_watched(found: dict[tuple[str, str], _Calls]) -> Iterator[None]:
     """Time the kernels in C inside the block, too, which PyTorch does not dispatch."""
-    if not library.available():
+    if not dispatch.available():
         yield
         return
     loaded = library.load()

@@ -62,7 +62,7 @@ def count_shared_features(samples: Rows, train: Rows) -> int:
     if is_bytes(samples) != is_bytes(train):
         raise DataError(
             f"samples are {samples.dtype} and training rows {train.dtype}: only one of them is in [0, 255]; "
-            "bring both to the same units, images with explore.to_uint8"
+            "bring both to the same units, images with saddlepoint.figures.grids.to_uint8"
         )
     return count_features(samples, train, ("samples", "training rows"))
 

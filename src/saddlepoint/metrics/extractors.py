@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.core.progress import Say
 from saddlepoint.metrics import lenet
 
 BATCH = 500
@@ -31,10 +29,6 @@ _IN_CACHE = 50
 MNIST_LENET = Path(__file__).parent / "weights" / "mnist-lenet.safetensors"
 MNIST_LENET_SHA256 = "b98c384926e3c769eaaa144900d6ba193c5e8182949aa3f588f13197eacef924"
 
-INCEPTION_URL = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-)
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 _PIXELS = "pixels 1: values / 255 in float32, in the order channel, row, column"
 
 Pictures = np.ndarray | Tensor
@@ -215,42 +209,6 @@ class Lenet:
         return torch.cat([self.classifier(part.to(device))[0] for part in images.split(_IN_CACHE)])
 
 
-class Inception:
-    """The Inception-v3 of 2015 in the form of torch-fidelity: its pool of 2,048 features and 1,008 classes.
-
-    Images of any size are enlarged to 299 x 299 as the original TensorFlow graph does; grey ones are repeated in
-    three channels, transparent ones laid on white. Probabilities come from the logits without bias, as in the
-    Inception score's released code.
-    Made by `inception_v3`.
-
-    Args:
-        network: from uint8 images (n, 3, h, w) to features (n, 2048) and logits (n, 1008).
-        sha256: of the file of weights.
-        device: where to compute.
-    """
-
-    name = "inception-v3"
-    version = "torch-fidelity 2015-12-05"
-    shape = (3, None, None)
-    features = 2048
-    classes = 1008
-
-    def __init__(self, network: torch.nn.Module, sha256: str, device: str | torch.device = "cpu") -> None:
-        self.network, self.sha256, self.device = network.to(device).eval().requires_grad_(False), sha256, device
-
-    @torch.inference_mode()
-    def extract(self, images: Pictures, batch: int = 50) -> Features:
-        """Return features and class probabilities; see `Extractor.extract`."""
-        other = images.ndim == 4 and images.shape[1] in (1, 4)
-        check_images(images, self, batch, any_channels=other)
-
-        def network(x: Tensor) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = self.network(as_seen(x)[:, :3].to(self.device).expand(-1, 3, -1, -1))
-            return found
-
-        return through(self, images, batch, network)
-
-
 def as_seen(x: Tensor) -> Tensor:
     """Return uint8 images with the colours of what can be seen through as they are on white; opacity stays."""
     if x.shape[1] != 4:
@@ -286,53 +244,6 @@ def mnist_lenet(device: str = "cpu") -> Lenet:
     return Lenet(classifier, name=facts["name"], version=facts["version"], sha256=digest, device=device)
 
 
-def inception_v3(
-    weights: Path | None = None, *, device: str | torch.device = "cpu", say: Say | None = None
-) -> Inception:
-    """Return torch-fidelity's Inception-v3, with weights whose SHA-256 is known.
-
-    Args:
-        weights: file of weights; None: where torch-fidelity keeps it, below ``torch.hub.get_dir()``, downloaded
-            (91 MB) if it is not there.
-        device: where to compute.
-        say: receives a line when a download starts; None: silence.
-
-    Raises:
-        ConfigError: if torch-fidelity or torchvision, which it needs, is not installed.
-        DataError: if the weights are not there and cannot be downloaded, or are not the ones expected.
-
-    Source: Szegedy et al. 2016 for the network; Heusel et al. 2017 for its use.
-    """
-    try:
-        from torch_fidelity import feature_extractor_inceptionv3 as fidelity  # type: ignore
-    except ImportError as error:
-        raise ConfigError(
-            f"'inception-v3' needs torch-fidelity, which cannot be imported ({error}); "
-            "pip install 'saddlepoint[inception]', with the torchvision that belongs to your PyTorch"
-        ) from error
-    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
-    if weights is None and not path.is_file():
-        _download_inception(path, say)
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"the weights of 'inception-v3' are not at {path}; {_inception_remedy(path)}") from error
-    if digest != INCEPTION_SHA256:
-        raise DataError(
-            f"{path} has SHA-256 {digest[:16]}..., expected {INCEPTION_SHA256[:16]}...: it is damaged or another file; "
-            f"delete it, then {_inception_remedy(path)}"
-        )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    # torch-fidelity would read the file with a full unpickler; it takes what its downloader returns just as well.
-    original, fidelity.load_state_dict_from_url = fidelity.load_state_dict_from_url, lambda *_, **__: state
-    try:
-        network = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
-    finally:
-        fidelity.load_state_dict_from_url = original
-    return Inception(network, digest, device)
-
-
 def check_images(images: Pictures, extractor: Extractor, batch: int, *, any_channels: bool = False) -> None:
     """Refuse images that an extractor does not take.
 
@@ -345,7 +256,7 @@ def check_images(images: Pictures, extractor: Extractor, batch: int, *, any_chan
     if images.dtype not in (torch.uint8, np.dtype(np.uint8)):
         raise DataError(
             f"images are {images.dtype}, but '{extractor.name}' takes uint8 in [0, 255]: "
-            "convert them with explore.to_uint8"
+            "convert them with saddlepoint.figures.grids.to_uint8"
         )
     expected = (None, *extractor.shape[1:]) if any_channels else extractor.shape
     fits = images.ndim == 4 and all(e in (None, n) for e, n in zip(expected, images.shape[1:], strict=True))
@@ -360,6 +271,14 @@ def check_images(images: Pictures, extractor: Extractor, batch: int, *, any_chan
 def through(
     extractor: Extractor, images: Pictures, batch: int, network: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> Features:
+    """Return what a classifier finds, some images at a time.
+
+    Args:
+        extractor: for the numbers of features and classes.
+        images: (n, channel, height, width) uint8.
+        batch: images at a time.
+        network: from such images to features (n, features) and logits (n, classes).
+    """
     features = np.empty((len(images), extractor.features), np.float32)
     probabilities = np.empty((len(images), extractor.classes or 0), np.float32)
     for part, x in batches(images, batch):
@@ -370,24 +289,9 @@ def through(
 
 
 def batches(images: Pictures, batch: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the rows that come next, and their images as a tensor that may be written to."""
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         rows = images[part]
         # A copy of numpy's rows, for a memory map is read-only and torch wants to be able to write.
         yield part, rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
-
-
-def _download_inception(path: Path, say: Say | None) -> None:
-    if say is not None:
-        say(f"inception-v3: downloading its weights (91 MB) to {path}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256, progress=False)
-    except (URLError, OSError, RuntimeError) as error:
-        raise DataError(
-            f"the weights of 'inception-v3' cannot be downloaded ({error}); {_inception_remedy(path)}"
-        ) from error
-
-
-def _inception_remedy(path: Path) -> str:
-    return f"put {INCEPTION_URL} there by hand ({path}), or use another extractor"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import PerSample, at_least_float32
 from saddlepoint.nn.layers import affine
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.dispatch import kernels
 
 States = Float[Tensor, "batch first"]
 """Units of the group s: 0 or 1, or probabilities."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn.layers import convolution, plain_convolution
 from saddlepoint.nn.layers import leaky as sloped
-from saddlepoint.nn.native.library import exact_kernels, kernels
+from saddlepoint.nn.native.dispatch import exact_kernels, kernels
 from saddlepoint.nn.native.products import Layer
 from saddlepoint.nn.native.style_maps import Scaled
 from saddlepoint.nn.styled import affine

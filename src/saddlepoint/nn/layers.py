@@ -17,7 +17,7 @@ from saddlepoint.nn import twice
 from saddlepoint.nn.gradients import before_slope, by_pytorch, is_wanted, of_convolution, seen
 from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.dispatch import kernels
 
 
 class Linear(nn.Linear):

@@ -15,7 +15,7 @@ from saddlepoint.core.types import at_least_float32, working_dtype
 from saddlepoint.nn import products
 from saddlepoint.nn.layers import Linear, largest
 from saddlepoint.nn.native import elementwise
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.dispatch import kernels
 from saddlepoint.nn.native.products import POINTWISE
 from saddlepoint.nn.products import PYTORCH, Products
 

@@ -17,7 +17,7 @@ from saddlepoint.nn.gradients import by_pytorch
 from saddlepoint.nn.instance import Normalised, normalised
 from saddlepoint.nn.layers import Linear, leaky
 from saddlepoint.nn.native import elementwise
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.dispatch import kernels
 
 EPSILON = 1e-6
 """What the mean square of a row is at least."""

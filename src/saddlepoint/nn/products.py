@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.nn.equalised import EqualisedConv2d
 from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.dispatch import kernels
 from saddlepoint.nn.resized import HalvedConv2d
 
 Parametric = nn.Conv2d | nn.Linear

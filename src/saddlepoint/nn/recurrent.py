@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn import recurrent_kernels
-from saddlepoint.nn.native.library import kernels_in_full
+from saddlepoint.nn.native.dispatch import kernels_in_full
 from saddlepoint.nn.recurrent_kernels import once
 
 Steps = Float[Tensor, "time feature batch"]

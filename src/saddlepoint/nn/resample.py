@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saddlepoint.nn.constants import constant
 from saddlepoint.nn.native import style_maps
-from saddlepoint.nn.native.library import exact_kernels
+from saddlepoint.nn.native.dispatch import exact_kernels
 
 Images = Float[Tensor, "batch channel height width"]
 

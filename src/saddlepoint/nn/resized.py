@@ -18,7 +18,8 @@ from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, of_convo
 from saddlepoint.nn.layers import Conv2d, convolution, leaky, transposed_convolution
 from saddlepoint.nn.native import elementwise, maps
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native.library import kernels, use
+from saddlepoint.nn.native.dispatch import kernels
+from saddlepoint.nn.native.library import use
 from saddlepoint.nn.resample import SMOOTH
 
 Images = Float[Tensor, "batch channel height width"]

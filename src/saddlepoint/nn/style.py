@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import Latents, PerSample, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.dispatch import kernels
 from saddlepoint.nn.native.style_maps import COLOURS
 from saddlepoint.nn.normalise import EPSILON, minibatch_deviation, rms_norm
 from saddlepoint.nn.resample import SMOOTH, blur, upsample

@@ -17,7 +17,7 @@ from saddlepoint.nn.gradients import by_pytorch, is_wanted, seen
 from saddlepoint.nn.instance import by_deviation
 from saddlepoint.nn.native import elementwise, style_maps
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native.library import exact_kernels
+from saddlepoint.nn.native.dispatch import exact_kernels
 from saddlepoint.nn.native.products import After, Layer
 from saddlepoint.nn.native.style_maps import Ending, Scaled
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import PerSample, Samples, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import in_full
-from saddlepoint.nn.native.library import kernels_in_full
+from saddlepoint.nn.native.dispatch import kernels_in_full
 from saddlepoint.nn.recurrent import Recurrent, Steps, affine
 from saddlepoint.nn.recurrent_kernels import AlongAxes, FromAxes
 

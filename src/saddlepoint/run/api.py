@@ -9,35 +9,29 @@ from pathlib import Path
 from typing import Any, Unpack, cast
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.core.config import from_json, override
-from saddlepoint.core.errors import CheckpointError, ConfigError, suggest
+from saddlepoint.core.config import override
+from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.logs import logged
-from saddlepoint.core.quoting import for_shell
-from saddlepoint.core.times import parse_budget, parse_more, parse_time
+from saddlepoint.core.times import parse_budget, parse_time
 from saddlepoint.core.waiting import StatusLine
-from saddlepoint.data import Inspection, in_memory, inspect_source
+from saddlepoint.data import Dataset, Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import SILENT, Outcome, Privacy, Settings
-from saddlepoint.engine.storage.entries import check_complete
-from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.engine.storage.lookup import check_name, find_run, runs_folder
-from saddlepoint.engine.storage.origin import refuse_gone
-from saddlepoint.engine.storage.standing import standing_of
+from saddlepoint.engine.storage.lookup import check_name, runs_folder
 from saddlepoint.family import Family, FamilyConfig, families, get_family, get_preset
 from saddlepoint.family.capabilities import paper_presets
-from saddlepoint.family.registry import family_of
 from saddlepoint.run import fine_tuning
 from saddlepoint.run import plan as resolving
 from saddlepoint.run.callbacks import Callback, StopTraining, train_with
 from saddlepoint.run.launch import Start, start
 from saddlepoint.run.logged import ending
-from saddlepoint.run.plan import Plan, Resolved
+from saddlepoint.run.plan import Plan, Resolved, options_for
 from saddlepoint.run.progress import Line, is_watched
 from saddlepoint.run.request import TrainRequest
+from saddlepoint.run.resuming import plan_to_resume
 from saddlepoint.run.run import Run, load
 from saddlepoint.run.trackers.names import read_trackers
-from saddlepoint.run.weights import read_config, refuse_export
 
 __all__ = [
     "Callback", "Plan", "Resolved", "Run", "Start", "StopTraining", "inspect", "list_families", "load", "parse_budget",
@@ -70,6 +64,8 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
     preset, config = get_preset(kind, asked.preset)
     if asked.start_from is not None:
         preset, config, preparation = _as_begun(kind, asked, preset, config, preparation)
+    if isinstance(data, Dataset):
+        preparation = resolving.as_prepared(kind, data, preparation)
     count, settings = runtime.read_threads(asked.threads), _settings(kind, preset, asked)
     runtime.resolve_device(asked.device)
     return Plan(
@@ -77,13 +73,13 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
         preset=preset,
         preparation=Options.of(**preparation).explicit(),
         options=override(config, options),
-        source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
+        source=str(data) if in_memory.is_name(data) else in_memory.hold(data, options_for(kind, preparation)),
         settings=settings,
         device=asked.device,
         threads=count,
         out=_place(asked),
         root=None if asked.runs is None else Path(asked.runs),
-        chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
+        named=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
         start_from=None if asked.start_from is None else str(asked.start_from),
         log_to=read_trackers(asked.log_to),
     )
@@ -156,13 +152,6 @@ def _privacy(asked: TrainRequest) -> Privacy | None:
         return None
     named = {name: getattr(asked, name) for name in ("clip", "delta", "noise_multiplier", "epsilon")}
     return Privacy(**{name: value for name, value in named.items() if value is not None})
-
-
-def _reading(kind: type[Family], preparation: Preparation) -> Options:
-    """Return options with what the family needs, for data that may be images or sequences."""
-    own = kind.tags.modalities
-    known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
-    return Options.of(**{**known, **preparation})
 
 
 def train(
@@ -262,8 +251,9 @@ def inspect(
         ConfigError: if there is no such family, or it does not take the data.
         DataError: as `resolve`.
     """
+    given = source
     if not in_memory.is_name(source):
-        wanted = Options.of(**preparation) if family is None else _reading(get_family(family), preparation)
+        wanted = Options.of(**preparation) if family is None else options_for(get_family(family), preparation)
         source = in_memory.hold(source, wanted)
     if family is None:
         found = inspect_source(source, say=say, **preparation)
@@ -271,7 +261,7 @@ def inspect(
             return found
         hint = "families choose their own size and augmentation: --family dcgan, say, tells what training would take"
         return dataclasses.replace(found, advice=(*found.advice, hint))
-    resolved = resolve(plan(family, source, preset=preset, **preparation), say)
+    resolved = resolve(plan(family, given, preset=preset, **preparation), say)
     found = inspect_source(source, say=say, **preparation_of({"options": resolved.plan.preparation}))
     return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)
 
@@ -292,90 +282,3 @@ def resume(path: str | Path, *, progress: bool | None = None, callbacks: Sequenc
         Exception: as `train`.
     """
     return _train(plan_to_resume(path, **limits), progress, callbacks)
-
-
-def plan_to_resume(
-    path: str | Path,
-    *,
-    data: Any = None,
-    budget: str | float | None = None,
-    kimg: float | None = None,
-    steps: int | None = None,
-    stop_when: str | None = None,
-    device: str | None = None,
-    threads: int | str | None = None,
-    runs: str | Path | None = None,
-    log_to: str | Sequence[str] | None = None,
-) -> Plan:
-    """Return the plan that goes on with the run in ``path``, for `start`.
-
-    Args:
-        path: run folder, ``latest``, the name of a run, or its beginning; see `find_run`.
-        data: where the run's data is now, if it was moved; or the data itself, if it was given in memory and the cache
-            has it no longer. It must be the same: its fingerprint is compared.
-        budget: training time in all, counted from the run's beginning; ``"+10m"``: so much more than is spent.
-        kimg, steps: new limits, counted from the run's beginning. Without any limit, the run's own.
-        stop_when, log_to: as in `plan`; None: as before.
-        device: where to go on; None: where it was.
-        threads: as in `plan`; None: as before. A number that was asked for stays; one that was measured is where the
-            run begins.
-        runs: folder in which names are looked for; None: as in `plan`.
-
-    Raises:
-        CheckpointError: if the folder holds no run, or its configuration is damaged.
-        ConfigError: if a limit or an option is not possible.
-        DataError: if the data is no longer where it was.
-    """
-    asked = TrainRequest(budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, threads=threads)
-    count, limits, more = runtime.read_threads(threads), *_limits(asked)
-    folder = RunFolder(find_run(path, runs))
-    config = read_config(folder)
-    refuse_export(folder.path, config)
-    if more and limits.seconds is not None:
-        limits = dataclasses.replace(limits, seconds=standing_of(folder).seconds + limits.seconds)
-    try:
-        check_complete(config)
-        kind, known = family_of(config, folder.path), config["data"]
-        source = known["source"] if data is None else _source_again(folder, kind, known, data)
-        refuse_gone(source, folder.path, for_shell("saddle", "train", "--resume", folder.path, "--data", "NEW"))
-        return Plan(
-            family=kind.name,
-            preset=config["preset"],
-            options=from_json(kind.Config, config["options"]),
-            source=source,
-            preparation=preparation_of(known),
-            settings=_going_on(Settings(**config["settings"]), limits),
-            device=device or config["device"],
-            threads=runtime.read_threads(config["threads"]) if threads is None else count,
-            out=folder.path,
-            goes_on=True,
-            start_from=config["start_from"]["source"] if "start_from" in config else None,
-            log_to=read_trackers(log_to),
-        )
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
-
-
-def _limits(asked: TrainRequest) -> tuple[Settings, bool]:
-    """Return settings that hold limits alone, and whether the time is so much more than was spent."""
-    seconds, more = parse_more(asked.budget)
-    return Settings(steps=asked.steps, kimg=asked.kimg, seconds=seconds, stop_when=asked.stop_when), more
-
-
-def _going_on(settings: Settings, limits: Settings) -> Settings:
-    """Return a run's settings with new limits; without any it keeps its own."""
-    if limits.seconds is not None or limits.kimg is not None or limits.steps is not None:
-        settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=limits.kimg, steps=limits.steps)
-    return dataclasses.replace(settings, stop_when=limits.stop_when or settings.stop_when)
-
-
-def _source_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any], data: Any) -> str:
-    """Return the source of data that a run was trained on: its new place, or data in memory, which is held."""
-    if in_memory.is_name(data):
-        return str(data)
-    if not in_memory.in_memory(known["source"]):
-        raise ConfigError(f"'{folder.path}' was trained on '{known['source']}', no data in memory; leave it out")
-    name = in_memory.hold(data, _reading(kind, preparation_of(known)))
-    if name != known["source"]:
-        raise ConfigError(f"'{folder.path}' was trained on other data ({known['source']} then, {name} now)")
-    return name

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from saddlepoint.core.errors import SaddlepointError
 from saddlepoint.core.files import parse_json, read_end, read_json, snapshots_in
-from saddlepoint.engine.storage.folder import MEASURING, RunFolder, is_sound
+from saddlepoint.engine.storage.entries import is_sound
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.locks import MEASURING
 from saddlepoint.run import jobs
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from pathlib import Path
 from saddlepoint.core.durable import make_folder
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import open_regular, read_end, read_json, write_atomically
-from saddlepoint.engine.storage.folder import LOCK, MEASURING, RunFolder
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.locks import LOCK, MEASURING
 
 OUTPUT = "process.log"
 """File in the run folder with what the process says."""

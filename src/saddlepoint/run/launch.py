@@ -40,7 +40,7 @@ from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import remedies
 from saddlepoint.family.registry import has_changed, source_of
 from saddlepoint.figures import grids, snapshots
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 from saddlepoint.run.fine_tuning import beginning, opened
 from saddlepoint.run.logged import ending, logged
 from saddlepoint.run.place import choose_folder
@@ -259,7 +259,7 @@ def _machine(
     told = group.in_turn(lambda: kernels_told(precision, device))
     if told is not None:
         observer.say(f"kernels: {told}")
-    found = {**runtime.machine(), "kernels": library.state() if told is not None else "PyTorch"}
+    found = {**runtime.machine(), "kernels": dispatch.state() if told is not None else "PyTorch"}
     if resumed and told is not None:
         # Runs of before there were kernels do not name any.
         kept = str((resumed.read_config().get("machine") or {}).get("kernels", "PyTorch"))

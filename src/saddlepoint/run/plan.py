@@ -21,6 +21,7 @@ from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_sid
 from saddlepoint.data.in_memory import in_memory
 from saddlepoint.data.in_memory import path_of as in_memory_path
 from saddlepoint.data.kinds import ARRAYS, sure_kind
+from saddlepoint.data.options import Options, Preparation
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
 from saddlepoint.engine.machine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
@@ -34,7 +35,7 @@ from saddlepoint.run.weights import check_classes, rebuilt
 
 @dataclass(frozen=True)
 class Plan:
-    """A training request with every choice resolved, before any data is read.
+    """A training request in full, before any data is read: what is left open by it is chosen by `resolve`.
 
     Attributes:
         family: name of the family.
@@ -46,7 +47,7 @@ class Plan:
         device: cpu, cuda, mps or auto.
         threads: CPU threads; None: measured.
         out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
-        chosen: options that the user named; None: nothing is left to choose from the data.
+        named: options that the user named, which stay; None: no option is chosen by the data.
         root: folder in which a new run is made; None: ``SADDLEPOINT_RUNS``, or ``runs``.
         goes_on: whether it is the plan of a run that is there, which keeps its options.
         start_from: the run whose weights it begins with; None: its own, drawn.
@@ -62,7 +63,7 @@ class Plan:
     device: str = "auto"
     threads: int | None = None
     out: Path | None = None
-    chosen: frozenset[str] | None = None
+    named: frozenset[str] | None = None
     root: Path | None = None
     goes_on: bool = False
     start_from: str | None = None
@@ -110,6 +111,13 @@ class Resolved:
         return kept
 
 
+def options_for(kind: type[Family], preparation: Preparation) -> Options:
+    """Return options of data, with the kind of rows that the family takes where it takes one only."""
+    own = kind.tags.modalities
+    known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
+    return Options.of(**{**known, **preparation})
+
+
 def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | None = None) -> Resolved:
     """Load the data; choose what the request leaves open by what it is.
 
@@ -122,34 +130,13 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
         ConfigError: if the family does not take such data, or cannot be built for it.
         DataError: as `load_dataset`.
     """
-    kind, found = get_family(request.family), list[Finding]()
+    kind = get_family(request.family)
     _refuse_other_kind(request.source, kind)
-    # An array that could be images or series is read as what the family takes.
-    arrays = Path(request.source).suffix.lower() in ARRAYS or in_memory(request.source)
-    known = {"modality": kind.tags.modalities[0]} if arrays and len(kind.tags.modalities) == 1 else {}
-    preparation = {**known, **request.preparation}
-    sizes = kind.sizes if issubclass(kind, Sized) else ()
-    choosing = bool(sizes) and preparation.get("size") is None
-    dataset, own = None, natural_side(request.source, **preparation) if choosing else None
-    if own is None:
-        dataset = load_dataset(request.source, say=say, **preparation)
-        own = dataset.spec.shape[1] if choosing and dataset.modality == "image" else None
-    if own is not None:
-        most = kind.most_on_cpu if issubclass(kind, Sized) and device.type == "cpu" else None
-        side, why = choose_size(own, sizes, most)
-        if why:
-            found.append(
-                Finding(
-                    "size", f"{kind.name} trains on {side}x{side} images", why, "--size N or WIDTHxHEIGHT", sure=False
-                )
-            )
-            preparation, dataset = {**preparation, "size": side}, None
-    if dataset is None:
-        dataset = load_dataset(request.source, say=say, **preparation)
+    dataset, preparation, found = _loaded(request, kind, device, say)
     _refuse_names(dataset)
     options, reasons = request.options, tuple[str, ...]()
-    if request.chosen is not None:
-        options, reasons = suited(kind, request.options, dataset.spec, request.chosen)
+    if request.named is not None:
+        options, reasons = suited(kind, request.options, dataset.spec, request.named)
     found += as_findings(reasons, "options")
     found.append(Finding("batch", f"minibatches of {options.batch_size} samples", option="--batch-size N"))
     plan = replace(request, preparation=preparation, options=options)
@@ -157,6 +144,35 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     with asked:
         network = build_family(plan.family, options, dataset.spec)
     return _with_privacy(Resolved(plan, dataset, network, tuple(found)), say or (lambda line: None))
+
+
+def _loaded(
+    request: Plan, kind: type[Family], device: torch.device, say: Callable[[str], None] | None
+) -> tuple[Dataset, dict[str, Any], list[Finding]]:
+    """Load the data as the family takes it; return how it was prepared, and what was chosen of that."""
+    # An array that could be images or series is read as what the family takes.
+    arrays = Path(request.source).suffix.lower() in ARRAYS or in_memory(request.source)
+    known = {"modality": kind.tags.modalities[0]} if arrays and len(kind.tags.modalities) == 1 else {}
+    preparation = {**known, **request.preparation}
+    sizes = kind.sizes if issubclass(kind, Sized) else ()
+    if not sizes or preparation.get("size") is not None:
+        return load_dataset(request.source, say=say, **preparation), preparation, []
+    # The side is known before the data is read, or only after; then images of another side are read again.
+    dataset, own = None, natural_side(request.source, **preparation)
+    if own is None:
+        dataset = load_dataset(request.source, say=say, **preparation)
+        if dataset.modality != "image":
+            return dataset, preparation, []
+        own = dataset.spec.shape[1]
+    most = kind.most_on_cpu if issubclass(kind, Sized) and device.type == "cpu" else None
+    side, why = choose_size(own, sizes, most)
+    if not why:
+        read = load_dataset(request.source, say=say, **preparation) if dataset is None else dataset
+        return read, preparation, []
+    preparation["size"] = side
+    trains = f"{kind.name} trains on {side}x{side} images"
+    found = Finding("size", trains, why, "--size N or WIDTHxHEIGHT", sure=False)
+    return load_dataset(request.source, say=say, **preparation), preparation, [found]
 
 
 def _with_privacy(resolved: Resolved, say: Callable[[str], None]) -> Resolved:
@@ -196,6 +212,17 @@ def _refuse_other_kind(source: str, family: type[Family]) -> None:
 
 
 _HOLDS = {"sequence": "a table", "image": "a folder of pictures"}
+
+
+def as_prepared(kind: type[Family], data: Dataset, preparation: Preparation) -> Preparation:
+    """Return how a prepared data set is prepared: it keeps its size, which whoever loaded it has chosen.
+
+    Where the family makes no such images, and where another size is asked for, it is prepared again.
+    """
+    if data.modality != "image" or preparation.get("size") is not None or not issubclass(kind, Sized):
+        return preparation
+    _, height, width = data.spec.shape
+    return {**preparation, "size": (width, height)} if kind.can_make(width, height) else preparation
 
 
 def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, str]:

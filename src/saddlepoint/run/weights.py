@@ -245,7 +245,7 @@ LONGEST_CLASS = 1000
 def check_classes(names: Any) -> tuple[str, ...]:
     """Return names of classes, if all are text that can be written as UTF-8.
 
-    Control characters are no reason to refuse one, for there is data with them: `_quoting` shows them as escapes.
+    Control characters are no reason to refuse one: data has them, and `core/quoting.py` shows them as escapes.
 
     Raises:
         ValueError: naming the first that is not.

@@ -194,15 +194,15 @@ class Work:
         self.done += work
         size = self.seen + self.unpacked if self.size is None else self.size
         most = limits.MOST_WORK + limits.WORK_PER_BYTE * size
-        # Files that lie on the disk one by one are as many as they seem: opening them is nobody's bomb.
-        most += limits.WORK_OF_PICTURE * self.files if self.size is None else 0
+        # Files that lie on the disk one by one are as many as they seem: a thousand icons are nobody's bomb.
+        most += limits.WORK_OF_FILE * self.files if self.size is None else 0
         if self.done <= most or limits.lifted() or self.seen + self.unpacked == 0:
             return
         if not self.seen and self.unpacked <= limits.MOST_SPREAD * size:
             return
         raise DataError(
-            f"the rows up to {origin} take as much work as {self.done / 1e6:,.0f} million pixels in a file of "
-            f"{size:,} bytes, and at most {most / 1e6:,.0f} million are decoded ({limits.MOST_WORK / 1e6:,.0f} million "
+            f"the rows up to {origin} take as much work as {self.done / 1e6:,.0f} million pixels in {size:,} bytes of "
+            f"files, and at most {most / 1e6:,.0f} million are decoded ({limits.MOST_WORK / 1e6:,.0f} million "
             f"and {limits.WORK_PER_BYTE} for each byte): nearly all of it is packed away; scale pictures down first, "
             f"{limits.LIFT}"
         )

@@ -176,7 +176,7 @@ def _header(path: Path, look: Look) -> list[str]:
             return list(pq.read_schema(path).names)
         with pa.input_stream(str(path), compression="detect") as stream:
             line = bytes(stream.read(1024**2)).split(b"\n")[0]
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names that are no text
         raise DataError(f"{path} cannot be read ({error}); check the file") from error
     text = line.decode("utf-8-sig", "replace").strip()
     try:

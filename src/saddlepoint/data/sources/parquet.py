@@ -215,7 +215,11 @@ def _layout(file: Path, options: Options | None) -> Layout:
     try:
         with pq.ParquetFile(file) as table:
             schema = table.schema_arrow
-    except (pa.ArrowException, OSError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:  # the last of names and texts, unlike pyarrow's own
         raise _damaged(file, error) from error
     try:
         info = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
@@ -234,36 +238,39 @@ def _rows(file: Path, layout: Layout) -> Iterator[Item]:
     split, row = file_split(file), 0
     try:
         with pq.ParquetFile(file) as table:
-            for group in range(table.metadata.num_row_groups):
-                size = _batch_of(file, table.metadata.row_group(group), columns)
-                for batch in table.iter_batches(size, row_groups=[group], columns=columns, use_threads=False):
+            for group, rows in enumerate(_rows_at_once(file, table.metadata)):
+                for batch in table.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                     cells = batch.column(layout.image).to_pylist()
                     labels = batch.column(layout.label).to_pylist() if layout.label else [None] * len(cells)
                     for cell, label in zip(cells, labels, strict=True):
                         yield from cell_items(cell, layout, cell_label(label, layout), f"{file.name} row {row}", split)
                         row += 1
-    except (pa.ArrowException, OSError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:  # the last of names and texts, unlike pyarrow's own
         raise _damaged(file, error) from error
 
 
-def _batch_of(file: Path, group: Any, columns: Sequence[str]) -> int:
-    """Return how many rows of a group are read at once: where values stand in a dictionary, all may be the largest.
+def _rows_at_once(file: Path, about: Any) -> list[int]:
+    """Return how many rows of each group are read at once: where values stand in a dictionary, all may be the largest.
+
+    Sizes are those of whole groups: pyarrow ends the process where what a file says of one column is damaged.
+
+    Args:
+        file: a parquet file.
+        about: its metadata.
 
     Raises:
-        DataError: if a column of the group is too large.
+        DataError: if a group is too large.
     """
-    rows = _BATCH
-    for place in range(group.num_columns):
-        column = group.column(place)
-        if column.path_in_schema.split(".")[0] not in columns:
-            continue
-        size, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
-        most = max(limits.MOST_GROUP, limits.GROUP_PER_BYTE * packed)
-        if size > most:
-            raise DataError(
-                f"{file}: a group of rows of '{column.path_in_schema}' is too large: it unpacks to {size:,} bytes, and "
-                f"at most {most:,} are read; write it in smaller groups (row_group_size)"
-            )
-        if column.has_dictionary_page:
-            rows = min(rows, max(1, limits.GROUP_BATCH // max(1, size)))
-    return rows
+    sizes = [about.row_group(number).total_byte_size for number in range(about.num_row_groups)]
+    largest = max(sizes, default=0)
+    if largest > limits.MOST_GROUP and sum(sizes) > limits.GROUP_PER_BYTE * file.stat().st_size:
+        raise DataError(
+            f"{file}: a group of its rows is too large: it unpacks to {largest:,} bytes, more than "
+            f"{limits.MOST_GROUP:,}, and the file to more than {limits.GROUP_PER_BYTE} times its bytes; write it in "
+            "smaller groups (row_group_size)"
+        )
+    return [min(_BATCH, max(1, limits.GROUP_BATCH // max(1, size))) for size in sizes]

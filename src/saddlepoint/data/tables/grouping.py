@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,8 @@ REPEATS = 0.01
 """Up to this share of repeated times is a fault of the file (the hour that comes twice in autumn), not series."""
 LEAST = 3
 """Rows that a series has on average, at least."""
+MOST_EMPTY = 0.1
+"""Up to this share of rows may lack what tells series apart: then the first of them is named."""
 NUMBERED = frozenset(
     {
         "id", "subject", "subjects", "subj", "patient", "person", "participant", "individual", "animal", "unit",
@@ -86,7 +88,7 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
 
     Raises:
         OpenQuestion: if several columns can, or one of numbers that could be a value as well.
-        DataError: if times repeat and no column can.
+        DataError: if times repeat and no column can, or one could but for a few rows.
     """
     if time is None:
         return _blocks(opened, free)
@@ -115,6 +117,9 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
         return Grouping("", (segments.astype(np.int32), names), (finding,))
     if time.tentative:
         return Grouping()
+    for name in free:
+        if _fits_but_for_gaps(opened.columns[name], times, time.stamps.dates):
+            codes_of(opened, name)  # raises, with the line that has nothing
     rows = len(times)
     raise DataError(
         f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and no column "
@@ -153,6 +158,15 @@ def _fits(column: Column, times: np.ndarray, dates: bool) -> bool:
     step, _, distance = usual_step(before[later], after[later], dates)
     steps = np.asarray(distance(before[later], after[later]), dtype=np.float64)
     return bool((np.abs(steps - step) <= 0.01 * abs(step)).mean() > 0.8)
+
+
+def _fits_but_for_gaps(column: Column, times: np.ndarray, dates: bool) -> bool:
+    """Whether a column tells series apart in the rows where it has a value, nearly all of them."""
+    empty = column.data.null_count
+    if not 0 < empty <= MOST_EMPTY * len(times):
+        return False
+    there = column.data.is_valid().to_numpy()
+    return _fits(replace(column, data=column.data.drop_null()), times[there], dates)
 
 
 def _changes(opened: Opened, name: str) -> np.ndarray:

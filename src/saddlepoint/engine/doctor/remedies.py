@@ -31,7 +31,8 @@ from saddlepoint.engine.storage.checkpoint import (
     step_of,
     write_checkpoint,
 )
-from saddlepoint.engine.storage.folder import RunFolder, is_sound, reason
+from saddlepoint.engine.storage.entries import is_sound
+from saddlepoint.engine.storage.folder import RunFolder, reason
 from saddlepoint.family import DataStats, FamilyConfig, Remedy
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.engine.machine.runtime import wait_for
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 
 PRECISIONS = ("auto", "fp32", "bf16")
 HOPELESS = 8.0  # A bf16 product that takes so many times as long as an fp32 one is not measured again
@@ -45,7 +45,7 @@ class Precision:
             yield
         else:
             # bf16 has the exponents of fp32: gradients do not vanish, and no loss is scaled, as fp16 would need.
-            with torch.autocast(device.type, torch.bfloat16), library.applied():
+            with torch.autocast(device.type, torch.bfloat16), dispatch.applied():
                 yield
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
         raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
     if name != "auto":
         return Precision(name)
-    by_kernels = device.type == "cpu" and library.available()
+    by_kernels = device.type == "cpu" and dispatch.available()
     if device.type == "mps" or depth > 8 or (modality == "sequence" and not by_kernels):
         return FP32
     speedup = measured_speedup(device)
@@ -92,10 +92,10 @@ def kernels_told(precision: Precision, device: torch.device) -> str | None:
     Raises:
         ConfigError: if the environment asks for kernels that there are not.
     """
-    wanted = library.wanted()  # a slip in the variable is told in any precision
+    wanted = dispatch.wanted()  # a slip in the variable is told in any precision
     if precision.name == "fp32" or device.type != "cpu":
         return None
-    return library.told() if wanted else f"PyTorch's ({library.VARIABLE}=pytorch)"
+    return dispatch.told() if wanted else f"PyTorch's ({dispatch.VARIABLE}=pytorch)"
 
 
 def measured_speedup(device: torch.device, side: int = 512) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.nn.native import library
+from saddlepoint.nn.native import dispatch
 
 # M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes.
 _MALLOPT = {-3: 32 * 1024**2, -1: 512 * 1024**2, -2: 64 * 1024**2}
@@ -168,7 +168,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "kernels": library.state(),
+        "kernels": dispatch.state(),
         **_gpu(),
     }
 

@@ -1,4 +1,4 @@
-"""What entries of ``config.json`` and ``status.json`` are: a file that is damaged is refused before it is used."""
+"""What entries of ``config.json``, ``status.json`` and the log are: what is damaged is refused before it is used."""
 
 from __future__ import annotations
 
@@ -147,3 +147,28 @@ def check_complete(config: Mapping[str, Any]) -> None:
         config[name]  # raises
     for name in _NEEDED_DATA:
         config["data"][name]
+
+
+def is_sound(line: Any) -> bool:
+    """Whether a line of the log is one that can be reckoned with: every entry that is read is what it should be."""
+    if not isinstance(line, dict) or first_wrong(line, _LINE) is not None:
+        return False
+    needed = _EVENTS.get(line.get("event", ""), ())
+    told = "nimg" in line or not (line.get("signs") or line.get("event"))
+    return told and all(name in line for name in needed)
+
+
+_LINE: Mapping[str, Kind] = {
+    **dict.fromkeys(("step", "nimg", "number", "until", "alarm_nimg", "threads"), count),
+    **dict.fromkeys(("event", "stage", "verdict", "why", "abandoned", "what"), text),
+    **dict.fromkeys(("remedy", "undone"), optional(text)),
+    **dict.fromkeys(("signs", "timing", "step_seconds"), numbers),
+    "V": optional(number), "evidence": listed(text), "changes": mapping,
+}  # fmt: skip
+"""What the entries of a line of the log are that have a meaning to a reader; others are means of training."""
+
+_CHANGE = (
+    "step", "number", "verdict", "evidence", "alarm_nimg", "undone", "remedy", "why", "changes", "until", "abandoned",
+)  # fmt: skip
+_EVENTS = {"remedy": _CHANGE, "rollback": _CHANGE, "kept": ("step", "remedy"), "threads": ("threads",)}
+"""Entries that an event must have."""

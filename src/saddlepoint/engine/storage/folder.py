@@ -6,13 +6,10 @@ import contextlib
 import functools
 import json
 import os
-import re
 import shutil
-import socket
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from saddlepoint.core.durable import flush, make_folder
 from saddlepoint.core.errors import CheckpointError
@@ -24,11 +21,10 @@ from saddlepoint.core.files import (
     parse_json,
     read_end,
     read_json,
-    read_regular,
     snapshots_in,
     write_atomically,
 )
-from saddlepoint.engine.storage import entries
+from saddlepoint.engine.storage import entries, locks
 from saddlepoint.engine.storage.averages import drop_averages
 from saddlepoint.engine.storage.checkpoint import Checkpoint, list_checkpoints, newest_checkpoint, set_aside, step_of
 
@@ -42,7 +38,7 @@ LOG = "log.jsonl"
 """The log of a run, a line of JSON for each report."""
 
 MOST_LOG = 64 * 1024**2  # bytes of the end of a log that are read: 650 million images at a line each 10,000
-_MOST_LINE, _MOST_STATUS, _MOST_LOCK = 1024**2, 1024**2, 4096
+_MOST_LINE, _MOST_STATUS = 1024**2, 1024**2
 
 
 class RunFolder:
@@ -165,7 +161,7 @@ class RunFolder:
         lines = []  # line by line, each judged alone: a killed process leaves half a line, a full disk a hole
         for text in content.splitlines():
             with contextlib.suppress(ValueError):
-                if len(text) <= _MOST_LINE and is_sound(line := parse_json(text)):
+                if len(text) <= _MOST_LINE and entries.is_sound(line := parse_json(text)):
                     lines.append(line)
         return lines
 
@@ -240,32 +236,25 @@ class RunFolder:
         self.refuse_links()
         try:
             make_folder(self.path)
-            file = open_regular(self.path / LOCK, "ab")
+            file = open_regular(self.path / locks.LOCK, "ab")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
-        with file:  # flock, not a file with a number in it: the system releases it however the process ends
-            for pause in (*_RETRIES, None):
-                if _locked(file.fileno(), exclusive=True):
-                    break
-                if pause is None:
-                    raise CheckpointError(
-                        f"another process is training in '{self.path}'; wait for it, stop it, or choose another --out"
-                    )
-                time.sleep(pause)
-            _sign(file)
+        with file:
+            if not locks.take_soon(file):
+                raise CheckpointError(
+                    f"another process is training in '{self.path}'; wait for it, stop it, or choose another --out"
+                )
+            locks.sign(file)
             yield
 
     def trainer(self) -> int | None:
         """Return the number of the process that trains here, 0 if it is another machine's; None: there is none."""
-        text = _held(self.path / LOCK)
-        return None if text is None else _process(text)
+        found = locks.holder(self.path / locks.LOCK)
+        return None if found is None else found[0]
 
     def last_trainer(self) -> int:
         """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
-        try:
-            return _process(read_regular(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
-        except (OSError, ValueError):
-            return 0
+        return locks.last_holder(self.path / locks.LOCK)
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[Callable[[str], None]]:
@@ -276,104 +265,27 @@ class RunFolder:
         """
         with contextlib.ExitStack() as held:
             try:
-                file = held.enter_context(open_regular(self.path / MEASURING, "ab"))
+                file = held.enter_context(open_regular(self.path / locks.MEASURING, "ab"))
             except OSError:
                 yield lambda line: None
                 return
-            if not _locked(file.fileno(), exclusive=True):
+            if not locks.take(file):
                 yield lambda line: None
                 return
-
             try:
-                _sign(file)
-                yield functools.partial(_sign, file)
+                locks.sign(file)
+                yield functools.partial(locks.sign, file)
             finally:
-                (self.path / MEASURING).unlink(missing_ok=True)
+                (self.path / locks.MEASURING).unlink(missing_ok=True)
 
     def measuring(self) -> tuple[int, str] | None:
         """Return the process that measures the run, 0 if it is another machine's, and what it is at; None: none does.
 
         Where files cannot be locked, none is seen.
         """
-        text = _held(self.path / MEASURING)
-        if text is None:
-            return None
-        who, _, line = text.partition("\n")
-        return _process(who), line.strip()
-
-
-LOCK, MEASURING = ".lock", ".measuring"
-"""Files in the run folder of the process that trains it, and of the one that measures it."""
+        return locks.holder(self.path / locks.MEASURING)
 
 
 def reason(error: Exception) -> str:
     """Return what an error says, without the path of the file, which its message has beside it."""
     return str(getattr(error, "strerror", None) or error)
-
-
-def _sign(file: BinaryIO, line: str = "") -> None:
-    """Write into a lock that this process holds whose it is, and what it is at."""
-    with contextlib.suppress(OSError):
-        file.truncate(0)
-        file.write(f"{os.getpid()} {socket.gethostname()}\n{line}\n".rstrip("\n").encode()[: _MOST_LOCK - 1] + b"\n")
-        file.flush()
-
-
-def _held(path: Path) -> str | None:
-    """Return what stands in a lock that a process holds; None if none does."""
-    try:
-        with open_regular(path) as file:
-            # Shared: two that look at once do not see each other. To be had means that nobody holds it.
-            if _locked(file.fileno(), exclusive=False):
-                return None
-            return file.read(_MOST_LOCK).decode(errors="replace")
-    except OSError:
-        return None
-
-
-def _process(text: str) -> int:
-    """Return the number in the text of a lock; 0 if it is another machine's, or none."""
-    # A folder on a network drive: another machine's number says nothing about processes here.
-    number, _, host = text.partition("\n")[0].strip().partition(" ")
-    return int(number) if re.fullmatch("[0-9]{1,9}", number) and host == socket.gethostname() else 0
-
-
-_RETRIES = (0.05, 0.05, 0.1)  # seconds between tries: who looks whether a folder is in use holds its lock for a moment
-
-
-def _locked(descriptor: int, exclusive: bool) -> bool:
-    """Take a lock without waiting, and say whether it was to be had; where there are none, it always is."""
-    if os.name != "posix":
-        return True  # Windows: two processes in one folder are not noticed
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_sound(line: Any) -> bool:
-    """Whether a line of the log is one that can be reckoned with: every entry that is read is what it should be."""
-    if not isinstance(line, dict) or entries.first_wrong(line, _ENTRIES) is not None:
-        return False
-    needed = _EVENTS.get(line.get("event", ""), ())
-    told = "nimg" in line or not (line.get("signs") or line.get("event"))
-    return told and all(name in line for name in needed)
-
-
-_ENTRIES: Mapping[str, entries.Kind] = {
-    **dict.fromkeys(("step", "nimg", "number", "until", "alarm_nimg", "threads"), entries.count),
-    **dict.fromkeys(("event", "stage", "verdict", "why", "abandoned", "what"), entries.text),
-    **dict.fromkeys(("remedy", "undone"), entries.optional(entries.text)),
-    **dict.fromkeys(("signs", "timing", "step_seconds"), entries.numbers),
-    "V": entries.optional(entries.number), "evidence": entries.listed(entries.text), "changes": entries.mapping,
-}  # fmt: skip
-"""What the entries of a line of the log are that have a meaning to a reader; others are means of training."""
-
-_CHANGE = (
-    "step", "number", "verdict", "evidence", "alarm_nimg", "undone", "remedy", "why", "changes", "until", "abandoned",
-)  # fmt: skip
-_EVENTS = {"remedy": _CHANGE, "rollback": _CHANGE, "kept": ("step", "remedy"), "threads": ("threads",)}
-"""Entries that an event must have."""

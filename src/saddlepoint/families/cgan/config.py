@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from saddlepoint.core.config import check, option
 from saddlepoint.family import FamilyConfig, Progress
+from saddlepoint.family.options import falling_rate
 from saddlepoint.family.rules import check_each
 from saddlepoint.objectives.losses import OBJECTIVES
-from saddlepoint.objectives.schedules import inverse_root, linear_rise
+from saddlepoint.objectives.schedules import linear_rise
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,8 @@ class CGANConfig(FamilyConfig):
         check(not penalised or not published, "networks", self.networks, "leaky for R1 or R2")
 
     def learning_rate(self, at: Progress) -> float:
-        """Return max(lr_floor, lr * lr_decay ** step / sqrt(1 + kimg / lr_decay_kimg))."""
-        slower = inverse_root(at.nimg, self.lr_decay_kimg)
-        return max(self.lr_floor, self.lr * self.lr_decay**at.step * slower)
+        """Return the rate of a step; see `falling_rate`."""
+        return falling_rate(self, at)
 
     def momentum_at(self, at: Progress) -> float:
         """Return the momentum, constant within an epoch, rising linearly from epoch 1 to ``momentum_epochs``."""

@@ -15,8 +15,8 @@ from saddlepoint.families.dcgan.game import Game, can_make, resolutions
 from saddlepoint.families.dcgan.unnormalised import SMALL, SMALL_CONDITIONAL, Unnormalised
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy
+from saddlepoint.family.options import augmented_where_few
 from saddlepoint.family.variants import Varied
-from saddlepoint.nn.augment import kinds_where_few, why_augmented
 
 __all__ = ["DCGAN", "DCGANConfig", "resolutions"]
 
@@ -60,8 +60,4 @@ class DCGAN(Varied, SuitsData[DCGANConfig], Sized, Remediable, Game):
         cls, config: DCGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[DCGANConfig, tuple[str, ...]]:
         """Augment where there are few images: D would learn them by heart, and G with it."""
-        found = kinds_where_few(config.augment, data.rows, data.shape[0], chosen, ("translation", "cutout"))
-        if found is None:
-            return config, ()
-        kinds, named = found
-        return replace(config, augment=kinds), (why_augmented(kinds, data.rows, named),)
+        return augmented_where_few(config, data, chosen, ("translation", "cutout"))

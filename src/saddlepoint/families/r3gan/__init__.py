@@ -15,8 +15,8 @@ from saddlepoint.families.r3gan.dense import TINY, Dense
 from saddlepoint.families.r3gan.game import Game
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy
+from saddlepoint.family.options import augmented_where_few
 from saddlepoint.family.variants import Varied
-from saddlepoint.nn.augment import kinds_where_few, why_augmented
 from saddlepoint.nn.sizes import SIZES, starts
 
 __all__ = ["R3GAN", "R3GANConfig"]
@@ -69,8 +69,4 @@ class R3GAN(Varied, SuitsData[R3GANConfig], Sized, Remediable, Game):
         cls, config: R3GANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[R3GANConfig, tuple[str, ...]]:
         """Augment where there are few images: D would learn them by heart, and G with it."""
-        found = kinds_where_few(config.augment, data.rows, data.shape[0], chosen, ("translation", "cutout"))
-        if found is None:
-            return config, ()
-        kinds, named = found
-        return replace(config, augment=kinds), (why_augmented(kinds, data.rows, named),)
+        return augmented_where_few(config, data, chosen, ("translation", "cutout"))

@@ -51,6 +51,9 @@ class StyleGAN(Varied, SuitsData[StyleGANConfig], Sized, Remediable, Game):
     PRESETS: ClassVar[Mapping[str, StyleGANConfig]] = {
         "tiny-32": TINY,
         "tiny-64": replace(TINY, bounded=False, r1_gamma=0.5, r2_gamma=0.5, lr=5e-4),
+        "small-128": replace(
+            TINY, width=8, max_width=256, bounded=False, r1_gamma=1.0, r2_gamma=1.0, lr=5e-4
+        ),
         # The second paper's settings for CIFAR-10: as many channels at every side, plain D, neither mixing nor paths.
         "cifar10": replace(
             _ADAPTIVE, batch_size=64, mapping_depth=2, width=512, discriminator="plain", deviation_group=32, mixing=0.0,

@@ -1,29 +1,16 @@
-"""Kernels in C for processors whose bf16 units PyTorch leaves idle: compiled once, where there is a compiler.
-
-Nothing needs them. Where they cannot be had (another processor, no compiler, no right to write to the cache) PyTorch's
-operations do the same work, and `why_not` says why. `SADDLEPOINT_KERNELS=pytorch` asks for those.
-"""
+"""The compiled kernels as functions that Python can call, the memory they like, and the count of their uses."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import itertools
-import os
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
-from saddlepoint.core.errors import ConfigError
-from saddlepoint.core.types import working_dtype
 from saddlepoint.nn.native.build import Built, Unavailable, built
 
-CHOICES = ("native", "pytorch")
-VARIABLE = "SADDLEPOINT_KERNELS"
 _LARGE_PAGE, _MADV_HUGEPAGE = 2 * 1024**2, 14
 
 _KINDS = {"p": ctypes.c_void_p, "l": ctypes.c_long, "i": ctypes.c_int, "f": ctypes.c_float, "-": None}
@@ -80,51 +67,24 @@ SIGNATURES = {
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
 
-def wanted() -> bool:
-    """Whether the environment leaves them on.
-
-    Raises:
-        ConfigError: if it asks for what there is not.
-    """
-    asked = os.environ.get(VARIABLE, "native")
-    if asked not in CHOICES:
-        raise ConfigError(f"{VARIABLE} is '{asked}', but it must be one of: {', '.join(CHOICES)}")
-    return asked == "native"
-
-
-_LOADING = threading.RLock()
-
-
 @functools.cache
-def why_not() -> str:
-    """Return why there are no kernels, or why they are not used; empty: there are.
-
-    The first call on a machine compiles them (four seconds), the first of a process tries them.
-    """
-    from saddlepoint.nn.native.trial import first_wrong  # it stands above this module: it computes with the library
-
-    try:
-        with _LOADING:
-            load()
-    except Unavailable as error:
-        return str(error)
-    wrong = first_wrong()
-    return f"compiled here they compute something else ({wrong})" if wrong else ""
-
-
-def available() -> bool:
-    """Whether there are kernels here, and the environment leaves them on."""
-    return wanted() and not why_not()
-
-
-@functools.cache
-def load() -> ctypes.CDLL:
-    """Return the compiled kernels; the first call on a machine compiles them.
+def compiled() -> Built:
+    """Return the file of the kernels; the first call on a machine compiles them (four seconds).
 
     Raises:
         Unavailable: if they cannot be had.
     """
-    found = _build()
+    return built()
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """Return the kernels, with the types of what they take and give.
+
+    Raises:
+        Unavailable: if they cannot be had.
+    """
+    found = compiled()
     try:
         library = ctypes.CDLL(str(found.path))
         for name, (result, arguments) in SIGNATURES.items():
@@ -151,91 +111,17 @@ def _libc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-@functools.cache
-def _build() -> Built:
-    return built()
-
-
-def told() -> str:
-    """Say whether bf16 on this processor is computed by the kernels; compiles them where they are wanted.
-
-    Raises:
-        ConfigError: as `wanted`.
-    """
-    _Use.asked = True
-    if not wanted():
-        return f"PyTorch's ({VARIABLE}=pytorch)"
-    if why := why_not():
-        return f"PyTorch's ({why})"
-    seconds = _build().seconds
-    return "in C" if seconds is None else f"in C (compiled in {seconds:.1f} s)"
-
-
-def state() -> str:
-    """Return what bf16 is computed by in this process: ``C``, or ``PyTorch``, and why where it was to be computed."""
-    if not _Use.asked:
-        return "PyTorch"
-    why = f"{VARIABLE}=pytorch" if not wanted() else why_not()
-    return f"PyTorch: {why}" if why else "C"
-
-
-class _Use:
-    number = 0
+class _Uses:
+    latest = 0
     numbers = itertools.count(1)
-    asked = False  # whether anything was to be computed by them, or somebody wanted to know
-
-
-class _Here(threading.local):
-    library: ctypes.CDLL | None = None
-
-
-_HERE = _Here()
 
 
 def use() -> int:
     """Return the number of the latest use: what was made of weights in another one may be of older weights."""
     # One count for all threads: a way back may go in another thread than the way there.
-    return _Use.number
+    return _Uses.latest
 
 
-@contextmanager
-def applied() -> Iterator[None]:
-    """Let layers compute with the kernels inside the block, where there are any; in this thread only.
-
-    Raises:
-        ConfigError: as `wanted`.
-    """
-    before = _HERE.library
-    _Use.number, _Use.asked = next(_Use.numbers), True
-    _HERE.library = load() if wanted() and not why_not() else None
-    try:
-        yield
-    finally:
-        _HERE.library = before
-
-
-def kernels(x: Tensor, *others: Tensor | None) -> ctypes.CDLL | None:
-    """Return the kernels if ``x`` is to be computed with by them: on the CPU, in bf16, inside of `applied`.
-
-    Args:
-        x: what a layer is given. Of no rows there is nothing to compute, and PyTorch knows what shape that has.
-        others: what the kernels read as it lies: weights. They must be fp32, on the CPU.
-    """
-    library = _HERE.library
-    if library is None or x.device.type != "cpu" or working_dtype(x) != torch.bfloat16 or not x.numel():
-        return None
-    known = all(each is None or (each.dtype == torch.float32 and each.device.type == "cpu") for each in others)
-    return library if known else None
-
-
-def exact_kernels(x: Tensor) -> ctypes.CDLL | None:
-    """Return the kernels for what they do in fp32 throughout, inside of `applied`; ``x`` may be bf16 itself.
-
-    `applied` is where bf16 was chosen. What must not be rounded there, recurrences and losses, is still theirs.
-    """
-    return _HERE.library if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32) else None
-
-
-def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
-    """Return what `exact_kernels` does, where ``x`` is fp32."""
-    return exact_kernels(x) if x.dtype == torch.float32 else None
+def begin_use() -> None:
+    """Count another use: weights may have changed since the last one."""
+    _Uses.latest = next(_Uses.numbers)

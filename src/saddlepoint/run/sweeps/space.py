@@ -152,3 +152,8 @@ def _same_number(word: str, value: Any) -> bool:
         return not isinstance(value, bool) and float(word) == float(value)
     except (TypeError, ValueError):
         return False
+
+
+def shown(value: object) -> str:
+    """Return a value of an option, or a figure, as a cell of a table: four digits of a number, nothing for None."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,8 @@ from typing import Any
 from saddlepoint.core.durable import flush
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.packages import needed
-from saddlepoint.engine.storage.folder import LOCK, RunFolder
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.locks import LOCK
 from saddlepoint.run.sweeps.space import Dimension
 
 JOURNAL = "journal.log"

@@ -108,8 +108,8 @@ def planned(base: Plan, options: Mapping[str, Any], out: Path, seed: int, *, tri
     if trial:
         settings = dataclasses.replace(settings, averages="off")
     # What was drawn is named: nothing is chosen in its place from the data.
-    chosen = None if base.chosen is None else base.chosen | set(options)
-    return dataclasses.replace(base, options=override(base.options, options), out=out, settings=settings, chosen=chosen)
+    named = None if base.named is None else base.named | set(options)
+    return dataclasses.replace(base, options=override(base.options, options), out=out, settings=settings, named=named)
 
 
 def carry_out(plan: Plan, prunes: bool, validation: Validation, observer: Observer = SILENT) -> Ended:

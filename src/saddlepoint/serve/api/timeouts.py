@@ -1,4 +1,4 @@
-"""The HTTP server itself: when it stops, and what it allows a connection (`saddlepoint.serve.wire`)."""
+"""The HTTP server itself: when it stops, and what it allows a connection (`saddlepoint.serve.connections`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from saddlepoint.core.progress import Say
-from saddlepoint.serve.wire import Wire, bounded, most_connections
+from saddlepoint.serve.connections import ConnectionLimits, most_connections
+from saddlepoint.serve.wire import bounded
 
 GRACE = 5.0
 """Seconds that requests at work get to end in when the server is stopped; a container's own limit is often 10."""
@@ -27,7 +28,7 @@ def make_server(
     timeout: float = 15.0,
     grace: float = GRACE,
     say: Say = lambda line: None,
-    wire: Wire | None = None,
+    wire: ConnectionLimits | None = None,
     base: type[asyncio.Protocol] = AutoHTTPProtocol,
 ) -> uvicorn.Server:
     """Return the server of an application.
@@ -44,7 +45,7 @@ def make_server(
         wire: limits of connections; None: the usual ones, with this timeout.
         base: uvicorn's protocol, by h11 or by httptools.
     """
-    wire = wire or Wire(timeout=timeout, connections=most_connections())
+    wire = wire or ConnectionLimits(timeout=timeout, connections=most_connections())
 
     batcher, http = app.state.server.batcher, bounded(wire, base)
 

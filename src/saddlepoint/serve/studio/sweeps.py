@@ -5,6 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.run.sweeps.space import shown
 from saddlepoint.run.sweeps.summary import Summary, read_summary, sweeps_in
 from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.state import Studio
@@ -42,7 +43,7 @@ def _sweep(found: Summary) -> None:
     complete.sort(key=lambda trial: trial.figure or 0.0)
     lines = [["trial", "figure", *found.names]]
     for trial in complete[:_BEST]:
-        values = (_cell(trial.values.get(name)) for name in found.names)
+        values = (shown(trial.values.get(name)) for name in found.names)
         lines.append([str(trial.number), f"{trial.figure:.4g}", *values])
     with parts.wide():
         parts.table(lines)
@@ -61,7 +62,3 @@ def _sweep(found: Summary) -> None:
                     for protocol, metric, value, interval in found.winner
                 ]
             )
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
