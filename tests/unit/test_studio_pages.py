@@ -21,7 +21,7 @@ from saddlepoint.core.errors import ConfigError
 
 pytest.importorskip("nicegui")
 
-from nicegui import ui
+from nicegui import Client, ui
 from nicegui.testing import User, user_simulation
 
 from saddlepoint.run.sweeps.summary import Point, Summary
@@ -55,8 +55,11 @@ async def opened(studio: Studio, path: str) -> AsyncIterator[Page]:
         patch.setattr(parts, "_with_word", lambda head: head)  # the word of a policy that nobody carries out here
         async with user_simulation() as user:
             app._pages(studio)
-            await user.open(path)
-            yield Page(user)
+            try:
+                await user.open(path)
+                yield Page(user)
+            finally:
+                Client.page_routes.clear()  # else NiceGUI takes the modules of pages, and all above, out of sys.modules
 
 
 class Page:
