@@ -205,7 +205,7 @@ def test_auto_takes_what_a_measurement_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose_precision("auto", torch.device("mps"), "sequence") == Precision("fp32")
     assert choose_precision("auto", torch.device("cuda"), "sequence") == Precision("fp32"), "it has no kernels"
     for there, name in ((False, "fp32"), (True, "bf16")):
-        monkeypatch.setattr(precision.library, "available", lambda there=there: there)
+        monkeypatch.setattr(precision.dispatch, "available", lambda there=there: there)
         assert choose_precision("auto", cpu, "sequence").name == name
     with pytest.raises(ConfigError, match="did you mean 'bf16'"):
         choose_precision("bf61", cpu)
