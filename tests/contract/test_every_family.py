@@ -366,7 +366,11 @@ def test_average_follows_its_closed_form(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, k in families().items() if "vector" in k.tags.modalities])
-def test_short_training_beats_the_untrained_model(name: str, tmp_path: Path, steps: int = 400) -> None:
+def test_short_training_beats_the_untrained_model(name: str, tmp_path: Path) -> None:
+    short_training_beats_the_untrained_model(name, tmp_path, 400)
+
+
+def short_training_beats_the_untrained_model(name: str, folder: Path, steps: int) -> None:
     """On a shifted Gaussian, some hundred steps bring mean and spread of the samples near the data's."""
     kind = families()[name]
     x = (np.random.default_rng(0).normal(size=(2000, 2)) * [0.5, 1.0] + [2.0, -1.0]).astype(np.float32)
@@ -376,7 +380,7 @@ def test_short_training_beats_the_untrained_model(name: str, tmp_path: Path, ste
     if name == "flow":  # of two numbers two steps make any Gaussian
         config = dataclasses.replace(config, flow_steps=2)  # type: ignore[call-arg]
     family = kind(config, dataset.spec)
-    trainer = Trainer(family, Feed(dataset.splits["train"], 64, 0), Settings(steps=steps), RunFolder(tmp_path))
+    trainer = Trainer(family, Feed(dataset.splits["train"], 64, 0), Settings(steps=steps), RunFolder(folder))
 
     def distance() -> float:
         """2-Wasserstein distance between the Gaussians with the samples' and the data's moments, squared."""

@@ -50,7 +50,7 @@ def test_the_block_passes_the_contract(tmp_path: Path) -> None:
     contract.test_state_is_complete(NAME, PRESET, tmp_path / "state")
     contract.test_training_does_not_touch_global_randomness(NAME, PRESET, tmp_path / "random")
     contract.test_average_follows_its_closed_form(NAME, tmp_path / "average")
-    contract.test_short_training_beats_the_untrained_model(NAME, tmp_path / "short", steps=1000)
+    contract.short_training_beats_the_untrained_model(NAME, tmp_path / "short", 1000)
 
 
 class Shell:

@@ -186,6 +186,21 @@ def test_report_as_json_lines_and_page(tmp_path: Path) -> None:
     assert [p.name for p in sorted(path.parent.iterdir())] == ["index.html", "metrics.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("values", "fine"),
+    [({"interval": [0.5, 1.5]}, True), ({"interval": None, "standard_error": 0.1}, True),
+     ({"interval": [None, 1.5]}, False), ({"interval": [0.5]}, False), ({"interval": [0.5, "2"]}, False),
+     ({"standard_error": "0.1"}, False), ({"value": None}, False)],
+)  # fmt: skip
+def test_a_figure_is_read_from_numbers_only(values: dict[str, Any], fine: bool) -> None:
+    kept = {"metric": "FD", "row": "generator", "value": 1.0, "details": {}} | values
+    if fine:
+        assert ev.Row.from_json(kept).value == 1.0
+    else:
+        with pytest.raises((TypeError, ValueError), match=next(iter(values))):
+            ev.Row.from_json(kept)
+
+
 @pytest.mark.parametrize("content", ["{", '{"protocol": 1}', "[]"])
 def test_a_damaged_file_of_figures_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.jsonl").write_text(content)

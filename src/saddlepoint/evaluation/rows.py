@@ -102,8 +102,9 @@ class Row:
         _demand({"interval": interval}, interval=(list, tuple, type(None)))
         if interval is not None and len(interval) != 2:
             raise ValueError(f"interval has {len(interval)} ends")
-        for number in (values.get("standard_error"), *(interval or ())):
-            _demand({"interval": number}, interval=(*_NUMBER, type(None)))
+        for number in interval or ():
+            _demand({"interval": number}, interval=_NUMBER)
+        _demand({"standard_error": values.get("standard_error")}, standard_error=(*_NUMBER, type(None)))
         return cls(**{**values, "interval": None if interval is None else (interval[0], interval[1])})
 
     @property

@@ -50,7 +50,8 @@ def read_description(path: Path) -> dict[str, Any]:
                 whole = all(isinstance(size, int) and 0 < size <= MOST for size in sizes)
                 demand(whole and len(sizes) <= MOST_AXES and math.prod(sizes) <= MOST, "shape")
                 demand(of["type"] in TYPES and isinstance(of["kind"], str), "type")
-                demand(of["kind"] != "integers" or of["low"] < of["high"], "integers")
+                demand(isinstance(of["name"], str), "name")
+                demand(of["kind"] != "integers" or whole_below(of["low"], of["high"]), "integers")
         for column in spec["layout"]["columns"] if spec["modality"] == "sequence" else ():
             demand(isinstance(column["name"], str) and math.isfinite(column["high"] - column["low"]), "columns")
             demand(column["decimals"] is None or isinstance(column["decimals"], int), "decimals")
@@ -160,6 +161,11 @@ def rules_in_a_circle(spec: dict[str, Any]) -> bool:
             if not above.pop(name) <= {column["name"] for column in columns}:
                 return True
     return bool(above)
+
+
+def whole_below(low: object, high: object) -> bool:
+    """Whether these are two whole numbers of 64 bits, the first one the smaller."""
+    return isinstance(low, int) and isinstance(high, int) and -(2**63) <= low < high <= 2**63
 
 
 def demand(holds: bool, what: str) -> None:
