@@ -225,6 +225,8 @@ def test_the_description_says_where_it_comes_from(run: Run, exported: Path) -> N
         (lambda told: told["graphs"][0]["inputs"][0].update(shape=[2**40]), "shape"),
         (lambda told: told["graphs"][0]["inputs"][0].update(shape=[2**20, 2**20]), "shape"),
         (lambda told: told["graphs"][0]["inputs"][0].update(shape=[None, *[1] * 8]), "shape"),
+        (lambda told: told["graphs"][0]["inputs"][0].update(shape=[None, True]), "shape"),
+        (lambda told: told.update(batch=True), "batch"),
         (lambda told: told["graphs"][0]["inputs"][0].update(type="complex64"), "type"),
         (lambda told: told["graphs"][0]["inputs"][0].update(type=10**30), "type"),
         (lambda told: told["graphs"][0]["inputs"][0].pop("name"), "name"),

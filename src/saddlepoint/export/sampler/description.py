@@ -39,7 +39,7 @@ def read_description(path: Path) -> dict[str, Any]:
         spec["shares"] = shares.tolist()
         runtime, batch = spec.setdefault("runtime", "onnxruntime"), spec.setdefault("batch", None)
         demand(isinstance(runtime, str) and spec.setdefault("precision", "f32") in ("f32", "default"), "runtime")
-        demand(batch is None or (isinstance(batch, int) and 0 < batch <= MOST_ROWS), "batch")
+        demand(batch is None or (type(batch) is int and 0 < batch <= MOST_ROWS), "batch")
         demand({graph["name"] for graph in spec["graphs"]} >= {"model"}, "graphs")
         for graph in spec["graphs"]:
             for kept in (graph, graph.get("half") or graph):
@@ -47,7 +47,7 @@ def read_description(path: Path) -> dict[str, Any]:
                 demand(Path(kept["file"]).name == kept["file"], f"'{kept['file']}', which is no file of this folder,")
             for of in graph["inputs"]:
                 sizes = [1 if size is None else size for size in of["shape"]]
-                whole = all(isinstance(size, int) and 0 < size <= MOST for size in sizes)
+                whole = all(type(size) is int and 0 < size <= MOST for size in sizes)  # true is an int, and no size
                 demand(whole and len(sizes) <= MOST_AXES and math.prod(sizes) <= MOST, "shape")
                 demand(of["type"] in TYPES and isinstance(of["kind"], str), "type")
                 demand(isinstance(of["name"], str), "name")
@@ -165,7 +165,7 @@ def rules_in_a_circle(spec: dict[str, Any]) -> bool:
 
 def whole_below(low: object, high: object) -> bool:
     """Whether these are two whole numbers of 64 bits, the first one the smaller."""
-    return isinstance(low, int) and isinstance(high, int) and -(2**63) <= low < high <= 2**63
+    return type(low) is int and type(high) is int and -(2**63) <= low < high <= 2**63
 
 
 def demand(holds: bool, what: str) -> None:
