@@ -151,6 +151,12 @@ def test_penalties_written_by_hand_compile(kind: str) -> None:
     torch.compiler.reset()
 
 
+@pytest.fixture(autouse=True)
+def anew() -> None:
+    """Forget what other tests of this process have compiled: after too many times nothing is compiled any more."""
+    torch.compiler.reset()
+
+
 def wrong(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
     """Plant a fault: a compiler whose results are cut off from their inputs."""
     return lambda *arguments: tuple(value.detach() for value in graph(*arguments))

@@ -117,7 +117,7 @@ def test_samples_are_asked_for_by_label_only_where_the_run_knows_labels(runs: Pa
         shown = [one.props.get("label") for one in page.all(ui.select)]
         assert "picture" in shown
         assert "label" not in shown
-        assert not [one for one in page.all(ui.timer) if one.active and one.interval < 0.5]
+        await page.until(lambda: not [one for one in page.all(ui.timer) if one.active and one.interval < 0.5])
 
     visited(runs, "/run/whole?tab=Samples", look)
 
