@@ -12,9 +12,7 @@ as 10 minutes of one core allow, one seed.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import resource
 import shutil
 import subprocess
 import tarfile
@@ -24,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from fine_tuning import few
 from records import (
     facts_of,
     figures_of,
@@ -41,7 +39,7 @@ from records import (
 )
 
 from saddlepoint.data import Dataset, load_dataset
-from saddlepoint.data.dataset import Split
+from saddlepoint.lab.step_worker import peak
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
 
@@ -51,10 +49,10 @@ DOCS = HERE.parent / "docs"
 RUNS = Path("runs") / "few_pictures"
 SEEDS, THREADS, BUDGET, PILOT_SECONDS = 3, 2, 3600.0, 600
 EMOJI = "@lobehub/fluent-emoji-3d@1.1.0"
-HORSE, HORSES = 7, 2000
+HORSES = 2000
 PROTOCOLS = ("fd", "kd", "prdc", "memorisation")
 SHOWN = (
-    ("Fréchet distance, bias removed", "FD"), ("kernel distance", "KD"), ("precision", "precision"),
+    ("Fréchet distance", "FD, raw"), ("kernel distance", "KD"), ("precision", "precision"),
     ("recall", "recall"), ("near copies", "near copies"), ("memorisation p-value", "p of memorisation"),
 )  # fmt: skip
 """Metric, word."""
@@ -102,13 +100,7 @@ def data_of(row: Row) -> Dataset:
         return load_dataset("att-faces", size="96x112" if side > 64 else side)
     if row.pictures == "emoji":
         return load_dataset(str(emoji()), size=side, background="white")
-    whole = load_dataset("cifar10-jpeg")
-    found = {}
-    for name, split in whole.splits.items():
-        assert split.labels is not None
-        chosen = np.flatnonzero(split.labels == HORSE)
-        found[name] = Split(np.asarray(split.x)[chosen[:HORSES] if name == "train" else chosen])
-    return dataclasses.replace(whole, name=f"{HORSES:,} horses", splits=found, classes=())
+    return few("horses", HORSES)
 
 
 def emoji() -> Path:
@@ -153,7 +145,7 @@ def run(row: Row, named: bool) -> None:
     # Not of a run that was stopped and went on.
     shown = [one.stat().st_mtime - begun for one in (place / "samples").glob("*.png")]
     more = {"first picture": round(min(shown), 1)} if min(shown) > 0 else {}
-    more["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    more["mib"] = round(peak())
     keep(path, facts_of(made, outcome) | more | {"figures": found}, limits["threads"])
     print(f"{row.name}: {outcome.seconds:.0f} s, {outcome.progress.nimg:,} images", flush=True)
 

@@ -17,6 +17,7 @@ tests were added; `answers.json` says why what survived has no consequence. Need
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import random
@@ -217,16 +218,20 @@ def types() -> None:
             outcome = last(part["mutants"].get(mutant.key, {}))
             if not outcome or outcome["caught"] or mutant.key in answered:
                 continue
-            source = (SOURCE / mutant.file).read_text()
-            # Unparsed without the mistake, too: comments that silence the checker are gone from both.
-            began, plain = time.monotonic(), Counter(checked(mutant.file, ast.unparse(ast.parse(source))))
-            seen = Counter(checked(mutant.file, ast.unparse(mutated(source, mutant.number)))) - plain
+            began, source = time.monotonic(), (SOURCE / mutant.file).read_text()
+            seen = Counter(checked(mutant.file, ast.unparse(mutated(source, mutant.number)))) - unmutated(mutant.file)
             print(f"{mutant.key} {mutant.file}:{mutant.line} {next(iter(seen), 'SURVIVED')}", flush=True)
             if seen:
                 found = {"caught": True, "by": "mypy", "words": next(iter(seen)), "tests": 0}
                 seconds = round(time.monotonic() - began, 1)
                 part["mutants"][mutant.key]["now"] = found | {"seconds": seconds, "left": 0, "commit": commit()}
                 keep_package(package, part)
+
+
+@functools.cache
+def unmutated(file: str) -> Counter[str]:
+    """Return what the type checker says of a file as it is, unparsed: comments that silence it are gone here, too."""
+    return Counter(checked(file, ast.unparse(ast.parse((SOURCE / file).read_text()))))
 
 
 def checked(file: str, source: str) -> list[str]:

@@ -221,7 +221,7 @@ def test_what_the_head_of_a_file_promises_is_checked_to_its_end(
 ) -> None:
     """Whole numbers become fractions, numbers texts with marks, far behind what is looked at first."""
     monkeypatch.setattr("saddlepoint.data.tables.text._PEEK", 300)
-    monkeypatch.setattr("saddlepoint.data.tables.text._BLOCK", 400)
+    monkeypatch.setattr("saddlepoint.data.tables.text.BLOCK", 400)
     count = [str(i * 7 % 31) for i in range(400)]
     count[300] = "2.5"
     marked = [str(i * i % 97) for i in range(400)]

@@ -71,7 +71,7 @@ def test_the_last_read_of_what_python_unpacks_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Any]
 ) -> None:
     monkeypatch.setattr(text, "_PEEK", 400)
-    monkeypatch.setattr(text, "_BLOCK", 1000)
+    monkeypatch.setattr(text, "BLOCK", 1000)
     path = tmp_path / "x.csv.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.csv", BROKEN)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ from saddlepoint.engine.plan import Position
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Batch, Context, Phase, Terms
 from saddlepoint.lab.bench_cases import CASES, Case, baseline_step, engine_step
+from saddlepoint.lab.step_worker import peak
 
 WARM_UP = 3
 """Steps before the clock starts: first ones allocate memory and choose kernels."""
@@ -281,19 +281,7 @@ def _print_peak(name: str, variant: str) -> None:
         step: Callable[[], object] = (engine_step if variant == "engine" else baseline_step)(CASES[name])
         for _ in range(WARM_UP):
             step()
-    sys.stdout.write(f"{_peak_so_far()}\n")
-
-
-def _peak_so_far() -> float:
-    """Return the peak resident MiB of this process."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 1024
-    except (OSError, KeyError):
-        import resource
-
-        # Elsewhere than on Linux; macOS counts in bytes.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    sys.stdout.write(f"{peak()}\n")
 
 
 if __name__ == "__main__":

@@ -251,9 +251,11 @@ def inspect(
         ConfigError: if there is no such family, or it does not take the data.
         DataError: as `resolve`.
     """
-    given = source
+    kind = None if family is None else get_family(family)
+    if kind is not None and isinstance(source, Dataset):
+        preparation = resolving.as_prepared(kind, source, preparation)
     if not in_memory.is_name(source):
-        wanted = Options.of(**preparation) if family is None else options_for(get_family(family), preparation)
+        wanted = Options.of(**preparation) if kind is None else options_for(kind, preparation)
         source = in_memory.hold(source, wanted)
     if family is None:
         found = inspect_source(source, say=say, **preparation)
@@ -261,7 +263,7 @@ def inspect(
             return found
         hint = "families choose their own size and augmentation: --family dcgan, say, tells what training would take"
         return dataclasses.replace(found, advice=(*found.advice, hint))
-    resolved = resolve(plan(family, given, preset=preset, **preparation), say)
+    resolved = resolve(plan(family, source, preset=preset, **preparation), say)
     found = inspect_source(source, say=say, **preparation_of({"options": resolved.plan.preparation}))
     return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)
 

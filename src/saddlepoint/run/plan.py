@@ -113,9 +113,12 @@ class Resolved:
 
 def options_for(kind: type[Family], preparation: Preparation) -> Options:
     """Return options of data, with the kind of rows that the family takes where it takes one only."""
+    return Options.of(**{**_only_kind(kind), **preparation})
+
+
+def _only_kind(kind: type[Family]) -> Preparation:
     own = kind.tags.modalities
-    known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
-    return Options.of(**{**known, **preparation})
+    return {"modality": own[0]} if len(own) == 1 else {}
 
 
 def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | None = None) -> Resolved:
@@ -152,8 +155,7 @@ def _loaded(
     """Load the data as the family takes it; return how it was prepared, and what was chosen of that."""
     # An array that could be images or series is read as what the family takes.
     arrays = Path(request.source).suffix.lower() in ARRAYS or in_memory(request.source)
-    known = {"modality": kind.tags.modalities[0]} if arrays and len(kind.tags.modalities) == 1 else {}
-    preparation = {**known, **request.preparation}
+    preparation: dict[str, Any] = {**(_only_kind(kind) if arrays else {}), **request.preparation}
     sizes = kind.sizes if issubclass(kind, Sized) else ()
     if not sizes or preparation.get("size") is not None:
         return load_dataset(request.source, say=say, **preparation), preparation, []

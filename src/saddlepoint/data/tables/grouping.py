@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -60,10 +61,7 @@ def codes_of(opened: Opened, name: str) -> Codes:
     column = opened.columns[name]
     data = column.data if column.texts is None else column.texts
     if data.null_count:
-        row = int(data.is_null().to_numpy().argmax())
-        raise DataError(
-            f"{opened.name}: {opened.place(row)} has nothing in column '{name}'; fill it in, or remove that line"
-        )
+        raise _nothing_in(opened, name, data)
     if column.kind == "other":
         raise DataError(
             f"{opened.name}: column '{name}' holds {column.what}, which names no series and no class; choose another"
@@ -76,6 +74,14 @@ def codes_of(opened: Opened, name: str) -> Codes:
     return coded.indices.to_numpy(zero_copy_only=False).astype(np.int32), [
         str(value) for value in coded.dictionary.to_pylist()
     ]
+
+
+def _nothing_in(opened: Opened, name: str, data: Any) -> DataError:
+    """Return the error of a column of which a row has nothing, with the line of the first."""
+    row = int(data.is_null().to_numpy().argmax())
+    return DataError(
+        f"{opened.name}: {opened.place(row)} has nothing in column '{name}'; fill it in, or remove that line"
+    )
 
 
 def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) -> Grouping:
@@ -119,7 +125,7 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
         return Grouping()
     for name in free:
         if _fits_but_for_gaps(opened.columns[name], times, time.stamps.dates):
-            codes_of(opened, name)  # raises, with the line that has nothing
+            raise _nothing_in(opened, name, opened.columns[name].data)
     rows = len(times)
     raise DataError(
         f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and no column "

@@ -19,10 +19,9 @@ from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.numbers import MISSING, decimal_mark, doubtful_points
 from saddlepoint.data.tables.sniffer import TextLayout
-from saddlepoint.data.tables.streams import Blanks, ReadAhead, open_stream
+from saddlepoint.data.tables.streams import BLOCK, Blanks, ReadAhead, open_stream
 
 _PEEK = 4 * 1024**2
-_BLOCK = 16 * 1024**2
 _DIGITS = re.compile(r"[-+\d.,' ]+")
 _BAD_ROW = re.compile(r"CSV parse error: (?:Row #(\d+): )?Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
@@ -111,7 +110,7 @@ class Columns:
         body = self.body
         if self.layout.delimiter == " ":
             blanks = Blanks(io.BytesIO(body))
-            body = b"".join(iter(lambda: blanks.read(_BLOCK), b""))
+            body = b"".join(iter(lambda: blanks.read(BLOCK), b""))
         return self._open(pa.BufferReader(body), {}).schema
 
     def _rows(self) -> list[list[str]]:
@@ -201,7 +200,7 @@ class Columns:
         )  # fmt: skip
         delimiter = "\t" if self.layout.delimiter == " " else self.layout.delimiter
         return pc.open_csv(
-            source, pc.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
+            source, pc.ReadOptions(use_threads=False, block_size=BLOCK, column_names=self.names),
             pc.ParseOptions(delimiter=delimiter, newlines_in_values=self.many_lines),
             convert,
         )  # fmt: skip
