@@ -292,14 +292,15 @@ def test_a_folder_may_hold_any_number_of_tiny_pictures(tmp_path: Path, monkeypat
         for path in root.rglob("*.png"):
             archive.write(path, path.name)
     monkeypatch.setattr(limits, "WORK_PER_BYTE", 4)
+    monkeypatch.setattr(limits, "FILES_OF_ARCHIVE", 0)
     with pytest.raises(DataError, match="million pixels"):
         load_dataset(str(tmp_path / "a.zip"))
 
 
-def test_icons_are_read_from_a_folder_and_counted_in_an_archive(
+def test_icons_are_read_from_a_folder_and_so_many_from_an_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thousand icons of 256x256 with transparency take 3 KB each as WebP: a folder of them was refused."""
+    """A thousand icons of 256x256 with transparency take 3 KB each as WebP: they were refused."""
     root = tmp_path / "icons"
     root.mkdir()
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
@@ -309,9 +310,10 @@ def test_icons_are_read_from_a_folder_and_counted_in_an_archive(
             (root / f"{k}.webp").write_bytes(_encoded(icon, "WEBP", lossless=True))
             archive.write(root / f"{k}.webp", f"{k}.webp")
     monkeypatch.setattr(limits, "MOST_WORK", 0)
-    assert _rows(root) == 10
+    assert _rows(root) == 10 == _rows(tmp_path / "a.zip")
+    monkeypatch.setattr(limits, "FILES_OF_ARCHIVE", 0)
     with pytest.raises(DataError, match="million pixels"):
-        load_dataset(str(tmp_path / "a.zip"))
+        load_dataset(str(tmp_path / "a.zip"), size=8)
 
 
 def test_pictures_with_content_are_not_counted_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,7 @@ def test_the_pixels_of_an_archive_count_by_its_own_bytes(tmp_path: Path, monkeyp
             archive.writestr(f"{k}.bmp", png(np.full((100, 100), k, np.uint8), "BMP"))
     assert _rows(tmp_path / "a.zip") == 10
     monkeypatch.setattr(limits, "MOST_WORK", 10_000)
+    monkeypatch.setattr(limits, "FILES_OF_ARCHIVE", 0)
     monkeypatch.setattr(limits, "WORK_PER_BYTE", 1)
     with pytest.raises(DataError, match="nearly all of it is packed away"):
         load_dataset(str(tmp_path / "a.zip"), size=8)
@@ -170,6 +171,7 @@ def test_equal_large_images_of_a_dictionary_are_counted(tmp_path: Path, monkeypa
     value = png(np.zeros((64, 64), np.uint8), "BMP")
     pq.write_table(pa.table({"image": pa.array([value] * 300, pa.binary())}), tmp_path / "a.parquet")
     monkeypatch.setattr(limits, "MOST_WORK", 100_000)
+    monkeypatch.setattr(limits, "FILES_OF_ARCHIVE", 0)
     with pytest.raises(DataError, match=r"row .* take as much work"):
         load_dataset(str(tmp_path / "a.parquet"))
 
@@ -226,6 +228,7 @@ def test_many_rows_of_a_packed_array_count(tmp_path: Path, monkeypatch: pytest.M
     np.save(tmp_path / "a.npy", x)
     np.savez_compressed(tmp_path / "b.npz", x=np.zeros((2000, 2), np.float32))
     monkeypatch.setattr(limits, "MOST_WORK", 1)
+    monkeypatch.setattr(limits, "FILES_OF_ARCHIVE", 0)
     monkeypatch.setattr(limits, "WORK_PER_BYTE", 0)
     assert _rows(tmp_path / "a.npy") == 50
     with pytest.raises(DataError, match=r"row .* take as much work"):

@@ -37,6 +37,8 @@ for each byte of its files as they lie on the disk. Photographs have 1 to 10 pix
 WORK_OF_FILE = 3_200_000
 """As much again for each picture that is a file of its own, for a folder shows how many there are: an icon of 1024x1024
 with transparency, which may be packed into a few thousand bytes."""
+FILES_OF_ARCHIVE = 2000
+"""Pictures of an archive for which that holds too: a minute of decoding at most beside what its bytes allow."""
 WORK_OF_PICTURE, WORK_OF_IMAGE, WORK_OF_ROW = 4000, 1000, 200
 """Of opening a file of a picture, an image of an array, and a vector, beside its pixels."""
 MOST_SPREAD = 4

@@ -194,8 +194,9 @@ class Work:
         self.done += work
         size = self.seen + self.unpacked if self.size is None else self.size
         most = limits.MOST_WORK + limits.WORK_PER_BYTE * size
-        # Files that lie on the disk one by one are as many as they seem: a thousand icons are nobody's bomb.
-        most += limits.WORK_OF_FILE * self.files if self.size is None else 0
+        # Files that lie on the disk one by one are as many as they seem; an archive may say any number.
+        files = self.files if self.size is None else min(self.files, limits.FILES_OF_ARCHIVE)
+        most += limits.WORK_OF_FILE * files  # a thousand icons are nobody's bomb
         if self.done <= most or limits.lifted() or self.seen + self.unpacked == 0:
             return
         if not self.seen and self.unpacked <= limits.MOST_SPREAD * size:
