@@ -20,7 +20,7 @@ from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.timeouts import make_server
 from tests.browser.legible import illegible
 from tests.unit.data_helpers import pictures, png
-from tests.unit.test_serve import run_of, served
+from tests.unit.serving import run_of, served
 
 pytestmark = pytest.mark.slow
 PIXELS = """() => {

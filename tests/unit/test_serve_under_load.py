@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.images.write import png
@@ -27,10 +25,18 @@ from saddlepoint.serve.api.timeouts import make_server
 from saddlepoint.serve.connections import ConnectionLimits
 from saddlepoint.serve.exchange import Joined
 from saddlepoint.serve.wire import bounded
-from tests.unit.test_hostile_clients import HEAD, connected, heard, listening
-from tests.unit.test_serve import CASES, HOME, Slow, run_of
-
-PARSERS = [H11Protocol, HttpToolsProtocol]
+from tests.unit.serving import (
+    CASES,
+    HEAD,
+    HOME,
+    PARSERS,
+    Slow,
+    connected,
+    heard,
+    listening,
+    run_of,
+    talks_end,  # noqa: F401
+)
 
 
 @pytest.fixture(scope="module")

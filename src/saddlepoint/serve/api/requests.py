@@ -34,6 +34,8 @@ _Count = Annotated[_AskedCount, _NUMBER]
 
 
 class Body(BaseModel):
+    """What all bodies have in common: no unknown fields, no more than so many, no infinite numbers."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
