@@ -171,7 +171,8 @@ class Fixed(Simultaneous, Game):
         if not self.anchored:
             return super().remembered(chosen, generator)
         first, second = self.start_examples.to(chosen.device)[chosen].unbind(1)
-        share = torch.rand(len(chosen), 1, generator=generator, device=chosen.device)
+        # Not len(chosen): a constant to the tracer of exports.
+        share = torch.rand(chosen.shape[0], 1, generator=generator, device=chosen.device)
         place = torch.cat([torch.lerp(first, second, share), self.size_examples.to(chosen.device)[chosen]], 1)
         return [place[:, None].expand(-1, self.data.shape[0], -1), *super().remembered(chosen, generator)]
 
