@@ -20,6 +20,7 @@ CASES = [(name, preset) for name, kind in families().items() for preset in kind.
 VARIANTS = {
     "differences": {"penalty_form": "finite-difference", "penalty_every": 3},
     "muon": {"optimizer": "muon"},
+    "starts": {"start": "data"},
 }
 """Options beside which a preset is held against the contract too: ``tiny-32:muon`` is the preset with them."""
 

@@ -40,6 +40,7 @@ from tests.contract.presets import CASES, MIXED, made, quick_ones, reduced
 VARIED = [
     *CASES, ("dcgan", "small:differences"), ("dcgan", "small:muon"), ("stylegan", "tiny-32:differences"),
     ("stylegan", "cifar10:differences"), ("stylegan", "tiny-32:muon"), ("timegan", "increments:differences"),
+    ("timegan", "increments:starts"),
 ]  # fmt: skip
 BATCH = 8
 

@@ -35,6 +35,7 @@ from saddlepoint.export.recurrent import _GATES, _ordered
 from saddlepoint.export.sampler import units
 from saddlepoint.export.sampler.files import grid, png, write
 from saddlepoint.export.sampler.generator import Generator, taken
+from saddlepoint.families.timegan.fixed import Fixed
 from saddlepoint.family import families
 from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.figures import grids
@@ -60,7 +61,11 @@ def test_chains_of_units_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), quick_ones((case for case in CASES if case[0] not in CHAINED), True, OTHER_GRAPHS, SAME_GRAPHS)
+    ("name", "preset"),
+    [
+        *quick_ones((case for case in CASES if case[0] not in CHAINED), True, OTHER_GRAPHS, SAME_GRAPHS),
+        ("timegan", "increments:starts"),
+    ],
 )
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
     family = untrained(name, preset)[0]
@@ -75,6 +80,19 @@ def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -
     here = str(Path(saddlepoint.__file__).parent).encode()
     for file in tmp_path.glob("*.onnx"):
         assert here not in file.read_bytes(), "a path of this machine is in the file"
+
+
+def test_a_graph_that_holds_the_rows_of_its_example_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted mistake: `len`, which the tracer takes for a constant, and says nothing of."""
+    remembered = Fixed.remembered
+
+    def counted(self: Fixed, chosen: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
+        assert len(chosen)
+        return remembered(self, chosen, generator)
+
+    monkeypatch.setattr(Fixed, "remembered", counted)
+    with pytest.raises(ConfigError, match=r"cannot trace 'inputs' of family 'timegan' .* take its batch from x.shape"):
+        write_graphs(untrained("timegan", "increments:starts")[0], tmp_path)
 
 
 def batch_axis_is_named(model: Any, inputs: list[dict[str, Any]]) -> None:

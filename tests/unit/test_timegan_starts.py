@@ -72,14 +72,15 @@ def test_training_pairs_a_window_with_a_sample_that_begins_with_it() -> None:
     family = family_of(rows)
     real = rows[:5].permute(1, 2, 0)  # (time, feature, batch)
     z, noise = family.told(family._latents(5, stream("cpu", 1)), real.new_zeros(TIME, 0, 5))
-    place = family._place(family.read(rows[:5], None))  # type: ignore[attr-defined]
+    data = family.read(rows[:5], None)
+    place = family._place(data)  # type: ignore[attr-defined]
     assert torch.equal(place[0, :2], real[0])
-    made = family._made(z, noise, None, place)  # type: ignore[attr-defined]
+    made = family._made(z, noise, data, place)  # type: ignore[attr-defined]
     torch.testing.assert_close(made[0], real[0])
     for part, word in ((slice(0, 2), "where it begins"), (slice(2, 4), "how large its increments are")):
         other = place.clone()
         other[:, part] += 0.1
-        moved = family._made(z, noise, None, other)  # type: ignore[attr-defined]
+        moved = family._made(z, noise, data, other)  # type: ignore[attr-defined]
         torch.testing.assert_close(moved[0], other[0, :2])
         assert not torch.allclose(moved - moved[:1], made - made[:1], atol=1e-6), f"G is not told {word}"
 
@@ -91,19 +92,50 @@ def test_the_size_of_increments_is_that_of_the_axes() -> None:
     family = build_family("timegan", ANCHORED, DataSpec("sequence", (60, 2), rows=800))
     prepare(family, DataStats(rows.mean(0), rows.std(0), rows))
     place = family._place(family.read(rows, None))  # type: ignore[attr-defined]
-    sizes = place[0, 2:].exp() - LEAST_SIZE
+    sizes = place[0, 2:]
     unit = (2 / torch.pi) ** 0.5 / 2.5**0.5  # the axes have unit variance over both kinds: (1 + 4) / 2
     assert sizes[:, :400].mean() == pytest.approx(unit, rel=0.02)
     torch.testing.assert_close(sizes[:, 400:], 2 * sizes[:, :400])
 
 
-def test_the_critic_is_told_what_a_sample_was_to_be() -> None:
+@pytest.mark.parametrize("ragged", [False, True])
+def test_increments_have_exactly_the_size_that_was_told(ragged: bool) -> None:
+    """Whatever G's weights are: here none has learned anything, and sizes differ a hundredfold."""
+    draws = stream("cpu", "sizes")
+    steps = torch.randn(40, TIME, 2, generator=draws) * torch.logspace(-2, 0, 40)[:, None, None]
+    rows = steps.cumsum(1)
+    if ragged:
+        rows[::2, 3:] = torch.nan
+    family = family_of(rows)
+    data = family.read(rows, None)
+    place = family._place(data)  # type: ignore[attr-defined]
+    z, noise = family.told(family._latents(40, stream("cpu", 1)), rows.new_zeros(TIME, 0, 40))
+    made = family._made(z, noise, data, place)  # type: ignore[attr-defined]
+    found = family._place(replace(data, x=made))  # type: ignore[attr-defined]
+    assert place[0, 2:].amax() > 50 * place[0, 2:].amin()
+    torch.testing.assert_close(found, place, rtol=0.05, atol=1e-5)  # G moves by .02 at least
+
+
+def test_a_generator_that_does_not_move_is_not_blown_up() -> None:
+    """0 divided by 0, and noise of the last bits brought to the size of a real window."""
+    rows = rows_of()
+    family = family_of(rows)
+    for parameter in family.generator.parameters():
+        parameter.zero_()
+    made = drawn(family)
+    torch.testing.assert_close(made, made[:, :1].expand_as(made))
+
+
+def test_the_critic_is_told_what_a_sample_was_to_be_and_sees_it_in_that_unit() -> None:
     rows = rows_of()
     family = family_of(rows)
     data = family.read(rows, None)
     place = family._place(data)  # type: ignore[attr-defined]
     seen = family._seen(data.x, data, place)  # type: ignore[attr-defined]
-    assert torch.equal(seen[:, 4:6], place[:, 2:].expand(TIME, -1, -1))
+    size = place[:, 2:]
+    torch.testing.assert_close(seen[:, 4:6], (size + LEAST_SIZE).log().expand(TIME, -1, -1))
+    means = seen[1:, 2:4].abs().mean(0, keepdim=True)
+    torch.testing.assert_close(means, size / (size + LEAST_SIZE))
 
 
 def test_start_and_calendar_are_of_one_training_window() -> None:

@@ -58,15 +58,22 @@ def _written(graph: Graph, forms: Forms, path: Path) -> Path:
                 output_names=["samples" if graph.name == "model" else graph.name], verbose=False,
             )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ConfigError(
-            f"PyTorch cannot trace '{graph.name}' of family '{graph.family.name}' ({reason}); what generates must take "
-            "its batch from x.shape[0], as len(x) is a constant to the tracer; or use --format safetensors"
-        ) from error
+        raise _untraced(graph, str(error).strip().splitlines()[-1]) from error
     assert program is not None
+    for of, axis, value in zip(graph.inputs, axes, program.model.graph.inputs, strict=True):
+        # Nothing is raised where only one of several inputs has become a constant.
+        if axis is not None and value.shape is not None and isinstance(value.shape[of.shape.index(None)], int):
+            raise _untraced(graph, f"its input '{of.name}' would have the rows of the example alone")
     program.save(path)
     rewrite(path, forms)
     return path
+
+
+def _untraced(graph: Graph, reason: str) -> ConfigError:
+    return ConfigError(
+        f"PyTorch cannot trace '{graph.name}' of family '{graph.family.name}' ({reason}); what generates must take "
+        "its batch from x.shape[0], as len(x) is a constant to the tracer; or use --format safetensors"
+    )
 
 
 def _described(graph: Graph, path: Path, forms: Forms) -> dict[str, Any]:

@@ -6,6 +6,8 @@ Relativistic pairing, R1 and R2: Huang et al. 2024 (R3GAN).
 
 With ``start`` data G learns p(window | where it begins, how large its increments are): both come from training windows,
 as a block bootstrap's and an autoregression's starts do, and a sample is paired with the real window that they are of.
+Increments are then brought to exactly that size, along each axis: a calm week and a crisis differ a hundredfold in it,
+which no network learns to the last tenth, and what a critic would have to see of it is seen in units of the size.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ from saddlepoint.objectives.schedules import inverse
 from saddlepoint.objectives.theory import game_logs
 
 LEAST_SIZE = 1e-2
-"""Beside increments of unit variance: the logarithm of none at all."""
+"""Beside increments of unit variance: added to a size that is told, for its logarithm, and to be divided by."""
+
+STILL = 1e-3
+"""Added to the size of what G made before it is brought to another: bits of rounding are not to become a path."""
 
 SLOPE = 0.2
 """Slope of the critic's LeakyReLU on the negative side."""
@@ -54,9 +59,9 @@ class Fixed(Simultaneous, Game):
         placed = n if self.anchored else 0
         if self.anchored:
             self.start_examples: Tensor  # the first two steps of training windows
-            self.spreads: Tensor  # how large their increments are
+            self.size_examples: Tensor  # how large their increments are
             self.register_buffer("start_examples", torch.zeros(EXAMPLES, 2, n))
-            self.register_buffer("spreads", torch.zeros(EXAMPLES, n))
+            self.register_buffer("size_examples", torch.zeros(EXAMPLES, n))
         self.generator = Part(
             c.width, c.cell, (self.latents + told + 2 * placed, 2 * n + g), (k, k), layers=c.layers,
             classes=self.classes, squashed=False, own=True,
@@ -79,7 +84,7 @@ class Fixed(Simultaneous, Game):
         # A sample is of the time of the real window that it is paired with, as long, and begins where it does.
         z, noise = self.told(self._latents(len(batch), ctx.generator), data.calendar)
         place = self._place(data)
-        real, fake = (self._seen(x, data, place) for x in (data.x, self._made(z, noise, data.labels, place)))
+        real, fake = (self._seen(x, data, place) for x in (data.x, self._made(z, noise, data, place)))
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (time, channel, 2 batch)
         pairs, labels = beside(real, fake.detach()), repeated(2, data.labels)[0]
@@ -99,37 +104,48 @@ class Fixed(Simultaneous, Game):
     def windows(self, z: Steps, noise: Steps, given: Windows) -> Steps:
         """Return G's windows, clipped to [0, 1]: no sigmoid keeps them there."""
         place = given.x[:1, given.x.shape[1] - 2 * self.numbers :] if self.anchored else None
-        return self._made(z, noise, given.labels, place).clamp(0, 1)
+        return self._made(z, noise, given, place).clamp(0, 1)
 
-    def _made(self, z: Steps, noise: Steps, labels: Tensor | None, place: Steps | None) -> Steps:
+    def _made(self, z: Steps, noise: Steps, given: Windows, place: Steps | None) -> Steps:
         # In the data's units, with categories drawn: (time, feature, batch) without calendar.
         if place is not None:
-            start, spread = place.split(self.numbers, 1)
-            told = torch.cat([affine(start - self.coordinates.mean, self.coordinates.level), spread], 1)
+            start, size = place.split(self.numbers, 1)
+            told = torch.cat([affine(start - self.coordinates.mean, self.coordinates.level), logarithm(size)], 1)
             moving, static = z.split((z.shape[1] - self.static, self.static), 1)
             z = torch.cat([moving, told.expand(len(z), -1, -1), static], 1)
-        found = self.generator(z, labels)
+        found = self.generator(z, given.labels)
         levels, logits, static = found.split((2 * self.numbers, self.groups.features, self.static), 1)
         numbers = self.coordinates.back(levels)
         if place is not None:
-            numbers = numbers - numbers[:1] + start
+            increments = self.coordinates(numbers)[:, self.numbers :]
+            increments = increments * (size / (self._sizes(increments, given.mask) + STILL))
+            path = self.coordinates.back(torch.cat([torch.zeros_like(increments), increments], 1))
+            numbers = path - path[:1] + start
         return self.groups.drawn(numbers, logits, static, noise)
 
     def _place(self, data: Windows) -> Steps | None:
-        # (1, 2 numbers, batch): the first step, and the log of the mean size of increments along each axis
+        # (1, 2 numbers, batch): the first step, and how large increments are along each axis
         if not self.anchored:
             return None
         numbers = data.x[:, : self.numbers]
-        sizes = self.coordinates(numbers)[1:, self.numbers :].abs() * data.mask[1:]
-        mean = sizes.sum(0, keepdim=True) / data.mask[1:].sum(0, keepdim=True).clamp_min(1)
-        return torch.cat([numbers[:1], (mean + LEAST_SIZE).log()], 1)
+        return torch.cat([numbers[:1], self._sizes(self.coordinates(numbers)[:, self.numbers :], data.mask)], 1)
+
+    @staticmethod
+    def _sizes(increments: Steps, mask: Tensor) -> Steps:
+        # (1, number, batch): means over a window; its first step has no increment
+        within = mask[1:]
+        return (increments[1:].abs() * within).sum(0, keepdim=True) / within.sum(0, keepdim=True).clamp_min(1)
 
     def _seen(self, x: Steps, data: Windows, place: Steps | None) -> Steps:
         # What the critic sees of windows: nothing after their ends but that they have ended.
         numbers, others = x.split((self.numbers, x.shape[1] - self.numbers), 1)
-        told = [] if place is None else [place[:, self.numbers :].expand(len(x), -1, -1)]
-        parts = torch.cat([self.coordinates(numbers), *told, others, on_circle(data.calendar)], 1)
-        return torch.cat([parts * data.mask, data.mask.to(x.dtype)], 1)
+        parts = [self.coordinates(numbers)]
+        if place is not None:
+            levels, increments = parts[0].split(self.numbers, 1)
+            size = place[:, self.numbers :]
+            parts = [levels, increments / (size + LEAST_SIZE), logarithm(size).expand(len(x), -1, -1)]
+        parts = [torch.cat([*parts, others, on_circle(data.calendar)], 1) * data.mask, data.mask.to(x.dtype)]
+        return torch.cat(parts, 1)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         c = self.config
@@ -155,8 +171,9 @@ class Fixed(Simultaneous, Game):
         if not self.anchored:
             return super().remembered(chosen, generator)
         first, second = self.start_examples.to(chosen.device)[chosen].unbind(1)
-        share = torch.rand(len(chosen), 1, generator=generator, device=chosen.device)
-        place = torch.cat([torch.lerp(first, second, share), self.spreads.to(chosen.device)[chosen]], 1)
+        # Not len(chosen): a constant to the tracer of exports.
+        share = torch.rand(chosen.shape[0], 1, generator=generator, device=chosen.device)
+        place = torch.cat([torch.lerp(first, second, share), self.size_examples.to(chosen.device)[chosen]], 1)
         return [place[:, None].expand(-1, self.data.shape[0], -1), *super().remembered(chosen, generator)]
 
     def prepare(self, stats: DataStats) -> None:
@@ -167,9 +184,14 @@ class Fixed(Simultaneous, Game):
             first, place = rows[:, :2, : self.numbers], self._place(self.read(rows, None))
             assert place is not None
             self.start_examples.copy_(torch.where(first.isfinite(), first, first[:, :1]))
-            self.spreads.copy_(place[0, self.numbers :].t())
+            self.size_examples.copy_(place[0, self.numbers :].t())
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,)."""
         data = self.read(x, labels)
         return self.discriminator(self._seen(data.x, data, self._place(data)), data.labels)
+
+
+def logarithm(size: Tensor) -> Tensor:
+    """Return the logarithm of a size of increments, and not less than that of `LEAST_SIZE`."""
+    return (size + LEAST_SIZE).log()
