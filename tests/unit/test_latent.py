@@ -39,6 +39,7 @@ from saddlepoint.nn.style import StyledLayer
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.latent import Explorer, Point, View, command
 from tests.unit.data_helpers import pictures, write_folder
+from tests.unit.serving import run_of
 
 LATENT, FEATURES, LAYERS = 6, 9, 3
 
@@ -342,3 +343,12 @@ def test_the_command_draws_sheets_films_and_projections(digits: Run, tmp_path: P
         runner.invoke(app, ["explore", str(digits.path), "--point", "4", "--out", "x.gif"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="mix is '3', but it must be SEED:LAYER"):
         runner.invoke(app, ["explore", str(digits.path), "--mix", "3"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "does"),
+    [("stargan", "tiny-32", "translates given images"), ("timegan", "increments", "draws anew in each step")],
+)
+def test_what_has_no_latent_space_is_told_what_it_does(name: str, preset: str, does: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'made' {does}.*: it has no latent space to walk in"):
+        Explorer(run_of(name, preset))

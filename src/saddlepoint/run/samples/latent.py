@@ -49,8 +49,9 @@ class Explorer:
     """
 
     def __init__(self, run: Run) -> None:
-        if run.family.tags.input != "latent":
-            raise ConfigError(f"'{run.path.name}' translates given {run.family.tags.input}s: it has no latent space")
+        if (given := run.family.tags.input) != "latent":
+            does = {"image": "translates given images", "sequence": "draws anew in each step of a window"}[given]
+            raise ConfigError(f"'{run.path.name}' {does}: it has no latent space to walk in; saddle sample shows it")
         self.run, self.family = run, run.family
 
     @cached_property
