@@ -103,7 +103,8 @@ def write() -> None:
     lines = list[str]()
     for data, window in dict.fromkeys((row.data, row.window) for row, _ in found):
         of = [(row, kept) for row, kept in found if (row.data, row.window) == (data, window)]
-        lines += ["", f"`{data}`, windows of {window} steps", "", *head_of(["windows", "seed", "seconds", *(word for _, word in SHOWN)])]
+        head = head_of(["windows", "seed", "seconds", *(word for _, word in SHOWN)])
+        lines += ["", f"`{data}`, windows of {window} steps", "", *head]
         for row, kept in of:
             about = [f"`start` {row.start}", f"{row.seed}{kept['mark']}", f"{kept['seconds']:.0f}"]
             lines.append(line_of([*about, *cells(kept["figures"]["model"])]))
