@@ -73,12 +73,12 @@ class Row:
         return f"{self.what}-{self.start}-seed{self.seed}"
 
 
-ROWS = {
-    row.name: row
+ROWS = [
+    Row(data, start, seed, window)
     for start, window in (("data", 24), ("learned", 24), ("data", 64))
     for seed in range(SEEDS)
-    for row in (Row(data, start, seed, window) for data in ("stocks", "etth1"))
-}
+    for data in ("stocks", "etth1")
+]
 
 
 def run(row: Row, named: bool) -> None:
@@ -99,7 +99,7 @@ def run(row: Row, named: bool) -> None:
 
 def write() -> None:
     """Write a line for each run, and one for each baseline and floor, as the first run's report has them."""
-    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS.values())
+    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines = list[str]()
     for data, window in dict.fromkeys((row.data, row.window) for row, _ in found):
         of = [(row, kept) for row, kept in found if (row.data, row.window) == (data, window)]
@@ -122,4 +122,4 @@ def cells(figures: Mapping[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_or_write(ROWS, run, write, __doc__)
+    run_or_write({row.name: row for row in ROWS}, run, write, __doc__)
