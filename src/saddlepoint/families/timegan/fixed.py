@@ -4,10 +4,10 @@ A level says little about the step to the next one. In principal axes of unit va
 critic sees small steps as well as large ones, and G makes both; there is nothing to embed, so one stage is enough.
 Relativistic pairing, R1 and R2: Huang et al. 2024 (R3GAN).
 
-With ``start`` data, or auto, G learns p(window | where it begins, how large its increments are): both come from training windows,
-as a block bootstrap's and an autoregression's starts do, and a sample is paired with the real window that they are of.
-Increments are then brought to exactly that size, along each axis: a calm week and a crisis differ a hundredfold in it,
-which no network learns to the last tenth, and what a critic would have to see of it is seen in units of the size.
+With starts of the data G learns p(window | where it begins, how large its increments are): both come from training
+windows, as a block bootstrap's and an autoregression's starts do, and a sample is paired with the real window that they
+are of. Increments are then brought to exactly that size, along each axis: a calm week and a crisis differ a hundredfold
+in it, which no network learns to the last tenth, and the critic sees increments in units of the size.
 """
 
 from __future__ import annotations
