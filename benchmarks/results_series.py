@@ -6,7 +6,7 @@
 A row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/series/ROW.json.
 Rows called ``controls-DATA`` need no model: the control sets and the baselines, measured alike. Rows called
 ``without-...`` are `increments` with one part taken away, at a shorter time. All of `increments` learn where windows
-begin (``start`` learned), as the default did when they were trained; `series_starts.py` has those of the present one.
+begin (``start`` learned), as the default still does for sines; `series_starts.py` has the default of tables.
 """
 
 from __future__ import annotations

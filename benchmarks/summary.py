@@ -184,8 +184,10 @@ def series() -> list[Row]:
         name = "held-out windows" if data == "sines" else "training windows"
         floor = control(own, name, SCORE, 3)
         peer = f"`code-2019` {short(released, SCORE, 3)}, {control(own, 'block bootstrap', SCORE, 3)}"
-        system, figure, published = "`timegan`, `increments --start learned`", mean(own, SCORE, 3), SCORES.get(data, "")
         front = data == "sines"
+        # Windows that are cut from a table have starts of the data by default, since these rows were trained.
+        system = "`timegan`, `increments`" + ("" if front else " `--start learned`")
+        figure, published = mean(own, SCORE, 3), SCORES.get(data, "")
         rows.append(Row(system, data, time_of(own), "disc. 2019 ↓", figure, floor, peer, published, front))
     for data in dict.fromkeys(row.data for row in series_starts.ROWS):
         own = runs(series_starts, data=data, start="data", window=24)
@@ -226,7 +228,7 @@ def judges() -> list[str]:
         own, released = (runs(results_series, data=data, preset=p, ablation="") for p in ("increments", "code-2019"))
         real = control(own, "training windows", metric, 3), control(own, "block bootstrap", metric, 3)
         rows.append(line_of([data, mean(own, metric, 3), short(released, metric, 3), *(r.split()[-1] for r in real)]))
-    systems = ("`increments --start learned`", "`code-2019`", "training windows", "block bootstrap")
+    systems = ("`increments`, learned starts", "`code-2019`", "training windows", "block bootstrap")
     return [*head_of(["judge of 32 units ↓", *systems]), *rows]
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import saddlepoint
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.data import load_dataset
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export.card import card
 from saddlepoint.families.timegan import TimeGAN
@@ -175,9 +177,9 @@ def test_resampled_inputs_of_given_data_are_read_alike() -> None:
 
 
 LOOSE = {
-    "windows have classes": DataSpec("sequence", (TIME, 2), ("a", "b"), rows=40),
-    "columns have frequent values": DataSpec("sequence", (TIME, 4), rows=40, onehot=(2,), spikes=(0.0,)),
-    "all that changes is categories": DataSpec("sequence", (TIME, 2), rows=40, onehot=(2,)),
+    "windows have classes": DataSpec("sequence", (TIME, 2), ("a", "b"), rows=40, cut=True),
+    "columns have frequent values": DataSpec("sequence", (TIME, 4), rows=40, onehot=(2,), spikes=(0.0,), cut=True),
+    "all that changes is categories": DataSpec("sequence", (TIME, 2), rows=40, onehot=(2,), cut=True),
 }
 
 
@@ -195,11 +197,18 @@ def test_auto_learns_the_start_where_data_can_give_none(reason: str) -> None:
         build_family("timegan", ANCHORED, spec)
 
 
-def test_auto_takes_the_starts_of_the_data_where_it_can() -> None:
-    spec = DataSpec("sequence", (TIME, 2), rows=40)
-    default, anchored = (build_family("timegan", replace(ANCHORED, start=start), spec) for start in ("auto", "data"))
-    assert default.state_dict().keys() == anchored.state_dict().keys()
-    assert "size_examples" in default.state_dict()
+def test_auto_takes_the_starts_of_the_data_where_it_can(tmp_path: Path) -> None:
+    """Windows of a table begin anywhere; whole recordings, which no table was cut into, begin in a way of their own."""
+    values = torch.rand(200, 2, generator=stream("cpu", "values")).cumsum(0).numpy()
+    (tmp_path / "a.csv").write_text("a,b\n" + "".join(f"{a:.4f},{b:.4f}\n" for a, b in values))
+    np.save(tmp_path / "a.npy", rows_of().numpy())
+    of_table = load_dataset(str(tmp_path / "a.csv"), window=TIME).spec
+    whole = load_dataset(str(tmp_path / "a.npy"), modality="sequence").spec
+    assert (of_table.cut, whole.cut) == (True, False)
+    for spec, start in ((of_table, "data"), (whole, "learned")):
+        default, wanted = (build_family("timegan", replace(ANCHORED, start=one), spec) for one in ("auto", start))
+        assert default.state_dict().keys() == wanted.state_dict().keys()
+        assert ("size_examples" in default.state_dict()) == (start == "data")
 
 
 def test_the_learned_space_has_no_start() -> None:

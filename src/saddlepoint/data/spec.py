@@ -33,6 +33,7 @@ class DataSpec:
             two features each, say whether it is that value.
         known: how many features of a sequence, the very last ones, are phases of the calendar in [0, 1): given to
             generator and discriminator, never generated.
+        cut: whether windows are parts of longer series: one may begin at any row.
     """
 
     modality: Modality
@@ -45,6 +46,7 @@ class DataSpec:
     onehot: tuple[int, ...] = ()
     spikes: tuple[float, ...] = ()
     known: int = 0
+    cut: bool = False
 
 
 @dataclass(frozen=True)

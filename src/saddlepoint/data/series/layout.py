@@ -121,6 +121,7 @@ class Layout:
         classes_are_series: whether samples are asked for by series: the classes are the values of ``group``.
         calendar: parts of the calendar that are the last features; see `calendar.PARTS`.
         look: how the file looks.
+        whole: whether windows are recordings of their own, and not parts of longer series.
     """
 
     columns: tuple[Column, ...]
@@ -131,6 +132,7 @@ class Layout:
     classes_are_series: bool = False
     calendar: tuple[str, ...] = ()
     look: Look = field(default_factory=Look)
+    whole: bool = False
 
     @cached_property
     def _numbers(self) -> tuple[int, ...]:
@@ -288,7 +290,7 @@ class Layout:
         }
         look = {} if self.look == Look() else self.look.to_json()
         series = {"group": self.group, "classes_are_series": self.classes_are_series}
-        more: dict[str, Any] = {**series, "calendar": list(self.calendar), "look": look}
+        more: dict[str, Any] = {**series, "calendar": list(self.calendar), "look": look, "whole": self.whole}
         return kept | {key: value for key, value in more.items() if value}
 
 
@@ -305,6 +307,7 @@ def layout_from_json(kept: Mapping[str, Any]) -> Layout:
         return Layout(
             columns, tuple(kept["order"]), time_index, kept["label"], kept.get("group", ""),
             bool(kept.get("classes_are_series")), tuple(kept.get("calendar", ())), Look(**kept.get("look", {})),
+            bool(kept.get("whole")),
         )  # fmt: skip
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DataError(f"the kept description of the columns is damaged ({error}); prepare the data again") from error

@@ -210,7 +210,7 @@ def _build(path: Path, windows: _Windows, work: Path, entry: Path) -> None:
         ("the same along each window (static)", [order[i] for i in static]),
     ):
         notes += [Finding("columns", f"{text}: {shortened(names, 8)}")] if names else []
-    layout = Layout(tuple(columns), tuple(order), None, "")
+    layout = Layout(tuple(columns), tuple(order), None, "", whole=not _overlap(train))
     classes, indices, said = _classes(windows.labels, {split: len(x) for split, x in windows.x.items()})
     notes += said
     for split in SPLITS:

@@ -199,7 +199,7 @@ def load_process(name: str, window: int | None = None) -> Dataset:
     drawn = [process.draw(rows, steps, np.random.default_rng((_SEED, index))) for index in range(len(SPLITS))]
     low, high = drawn[0].min((0, 1)), drawn[0].max((0, 1))
     columns = [Column(c, float(a), float(b)) for c, a, b in zip(process.columns, low, high, strict=True)]
-    layout, digest = Layout(tuple(columns), process.columns), hashlib.sha256(f"{name} {steps}".encode())
+    layout, digest = Layout(tuple(columns), process.columns, whole=True), hashlib.sha256(f"{name} {steps}".encode())
     splits = {}
     for split, x in zip(SPLITS, drawn, strict=True):
         scaled = layout.scale(x).astype(np.float32)

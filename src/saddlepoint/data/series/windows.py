@@ -107,8 +107,9 @@ def build(
     series_are_classes, said = _series_as_classes(series, spans["train"], options, numeric)
     parts, told = _calendar(series, spans["train"], options, numeric)
     findings += said + told
+    whole = len(spans["train"]) > 1 and all(last - first <= window for first, last in spans["train"])
     layout = Layout(
-        columns, table.order, series.time_index, table.label, table.group, series_are_classes, parts, table.look
+        columns, table.order, series.time_index, table.label, table.group, series_are_classes, parts, table.look, whole
     )  # fmt: skip
     classes = _classes(table)
     windows, said = _windows(spans, window, layout.features, table.name)

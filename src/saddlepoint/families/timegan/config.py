@@ -26,7 +26,7 @@ class TimeGANConfig(FamilyConfig):
     start: str = option(
         "learned",
         "where windows begin, and how large their increments are (fixed space): G learns it, or is given those of "
-        "windows of the data; auto: these, unless windows have classes or frequent values",
+        "windows of the data; auto: these, if windows are cut from a table without classes and frequent values",
         choices=("learned", "data", "auto"),
     )
     width: int = option(24, "hidden units of every recurrent layer, and dimensions of the learned space")

@@ -166,7 +166,9 @@ class Fixed(Simultaneous, Game):
     @property
     def anchored(self) -> bool:
         """Whether windows begin, and move, as windows of the data do."""
-        return self.config.start != "learned" and not self._why_learned()
+        # Whole recordings begin in a way of their own, which G learns; a place between their first two rows is not one.
+        asked = self.config.start == "data" or (self.config.start == "auto" and self.data.cut)
+        return asked and not self._why_learned()
 
     def _why_learned(self) -> str:
         # Why windows cannot begin as those of the data, or "".
