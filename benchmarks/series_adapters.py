@@ -151,7 +151,7 @@ class TimeVAE(Peer):
         rows, batch, fit = len(self.x), self.vae.batch_size, self.vae.fit
         callback: Any = self.tf.keras.callbacks.Callback
 
-        class Ticks(callback):  # type: ignore[misc]
+        class Ticks(callback):
             def on_train_batch_end(self, number: int, logs: Mapping[str, Any]) -> None:
                 clock.tick(min(batch, rows - number * batch), float(logs["loss"]))
 

@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "series-peers"
 RUNS = Path("runs") / "series-peers"
 SECONDS, SEEDS, DATA = 1200.0, 3, ("stocks", "etth1")
-PILOT_PROTOCOLS = ("discriminative-h32",)
+PILOT_PROTOCOLS = ("discriminative-h32", "increments", "acf", "marginals")
 WORDS = {
     "diffusion-ts": "Diffusion-TS", "diffusion-ts-500": "Diffusion-TS, 500 steps", "timevae": "TimeVAE",
     "dgan": "DGAN", "par": "PAR",
@@ -89,7 +89,7 @@ def run(row: Row, root: Path, python: str) -> None:
 
 
 def pilot(row: Row, root: Path, python: str, seconds: float) -> None:
-    """Train and draw shortly, and print what one protocol says."""
+    """Train and draw shortly, and print what quick protocols say."""
     samples, facts = made(row, root, python, RUNS / f"pilot-{row.name}-{seconds:g}s", seconds)
     print(json.dumps(facts, indent=1))
     for name, figures in figures_of(measured(row.data, samples, PILOT_PROTOCOLS)).items():
