@@ -19,21 +19,23 @@ Nothing of theirs is kept here. Diffusion-TS and TimeVAE lie in PEERS_DIR, the o
 (gretel-synthetics asks for a numpy of 2022; its DGAN needs none of what else it asks for.)
 
 What all of them deviate in: one thread of a CPU in float32; the clock ends the training instead of a number of epochs;
-windows are ours, scaled by series to [0, 1] as the data sets have them. The clock is wall time of their training loop,
-with their minibatches; reading and encoding of data, and building of networks, come before it.
+windows are ours, in the scale of the data set, [0, 1]. The clock is processor time of their training loop, with their
+minibatches; reading and encoding of data, and building of networks, come before it.
 
 - **Diffusion-TS** (Yuan and Qiao 2024): their `Trainer` with `Config/stocks.yaml` and `Config/etth.yaml`: networks,
   losses, warm-up and plateau of the learning rate, two accumulated minibatches, average of weights. Samples are of the
-  average, as there. Reduced: 100 steps of DDIM (their `fast_sample`, which their `eeg.yaml` takes with 100)
-  instead of 500 of DDPM: those take hours here.
+  average, as there. Theirs ends after 10,000 (stocks) and 18,000 updates. Reduced: 100 steps of DDIM instead of 500 of
+  DDPM, which take hours here; it is their `fast_sample`, which their `eeg.yaml` takes with 100 of 500.
 - **TimeVAE** (Desai et al. 2021): `TimeVAE` of the repository with its `hyperparameters.yaml`, its scaler, its
-  `fit_on_data` with its callbacks. Theirs keeps a tenth of the rows out, which it uses for nothing; here all are
-  trained on. Weights begin by our seed instead of 123.
+  `fit_on_data` with its callbacks (which watch a figure that is never reported, so that neither ever acts). Theirs
+  keeps a tenth of the rows out, which it uses for nothing; here all are trained on. Weights begin by our seed instead
+  of 123. TensorFlow is 2.21, not 2.16. Theirs ends after 1,000 epochs.
 - **DGAN** (Lin et al. 2020, by Gretel): the settings of `examples/timeseries_dgan.ipynb`, the authors' own for windows
-  cut out of one table; ``sample_len`` 2 instead of 12, so that the LSTM makes 12 steps as there.
+  cut out of one table; ``sample_len`` 2 instead of 12, so that the LSTM makes 12 steps as there. Theirs ends after
+  10,000 epochs. Its gradient penalty is as it is (`findings/a-penalty-of-the-whole-minibatch.sh`).
 - **PAR** (Zhang et al. 2022, `deepecho`): `PARModel` with its defaults; every update takes all windows, as there.
   Its loss goes over windows one after another in Python; here it is asked once for all windows behind one another,
-  which is the same sum.
+  which is the same sum. Theirs ends after 128 epochs.
 """
 
 from __future__ import annotations

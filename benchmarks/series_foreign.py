@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import json
-import math
 import resource
 import subprocess
 import time
@@ -29,19 +28,20 @@ class Finished(Exception):
 class Clock:
     """Counts what a training does until its time is over.
 
+    Time is that of the processor: what else a machine does takes nothing from a peer.
+
     Args:
-        seconds: of wall time.
+        seconds: of this process, all its threads together.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.updates, self.windows = seconds, 0, 0
+        self.seconds, self.updates, self.windows, self.passed, self.wall = seconds, 0, 0, 0.0, 0.0
         self.curve: list[tuple[float, int]] = [(0.0, 0)] * CURVE
-        self._began = self._processor = math.nan
+        self._began: tuple[float, float] | None = None
 
     def start(self) -> None:
         """Begin; later calls change nothing."""
-        if math.isnan(self._began):
-            self._began, self._processor = time.monotonic(), time.process_time()
+        self._began = self._began or (time.process_time(), time.monotonic())
 
     def tick(self, windows: int, loss: float | None = None) -> None:
         """Count an update on ``windows`` windows.
@@ -49,21 +49,21 @@ class Clock:
         Raises:
             Finished: if it was the last one.
         """
-        passed = time.monotonic() - self._began
+        assert self._began is not None, "the clock was not started"
+        self.passed, self.wall = time.process_time() - self._began[0], time.monotonic() - self._began[1]
         self.updates, self.windows = self.updates + 1, self.windows + windows
         if loss is not None:
-            tenth = min(CURVE - 1, int(CURVE * passed / self.seconds))
+            tenth = min(CURVE - 1, int(CURVE * self.passed / self.seconds))
             total, count = self.curve[tenth]
             self.curve[tenth] = (total + loss, count + 1)
-        if passed >= self.seconds:
-            self.passed, self.processor = passed, time.process_time() - self._processor
+        if self.passed >= self.seconds:
             raise Finished
 
     def facts(self) -> dict[str, Any]:
-        """Return how long it was, of that on the processor, and the mean loss of each tenth of it."""
+        """Return how long it was, by processor and wall, how much it did, and the mean loss of each tenth of it."""
         curve = [total / count if count else None for total, count in self.curve]
         return {
-            "seconds": round(self.passed, 1), "processor seconds": round(self.processor, 1), "updates": self.updates,
+            "seconds": round(self.passed, 1), "wall seconds": round(self.wall, 1), "updates": self.updates,
             "nimg": self.windows, "loss": curve,
         }  # fmt: skip
 
@@ -133,7 +133,7 @@ def trained(peer: Peer, folder: Path, seconds: float) -> None:
     with contextlib.suppress(Finished):
         peer.train(clock)
     found = clock.facts() | {
-        "seconds before": round(time.monotonic() - began - clock.passed, 1), "parameters": peer.parameters,
+        "seconds before": round(time.monotonic() - began - clock.wall, 1), "parameters": peer.parameters,
         "version": peer.version, "reduced": peer.reduced, "torch": torch.__version__,
     }  # fmt: skip
     facts.write_text(json.dumps(found, indent=1) + "\n")

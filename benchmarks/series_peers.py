@@ -41,6 +41,13 @@ FIGURES = HERE / "figures" / "series-peers"
 RUNS = Path("runs") / "series-peers"
 SECONDS, SEEDS, DATA = 1200.0, 3, ("stocks", "etth1")
 PILOT_PROTOCOLS = ("discriminative-h32", "increments", "acf", "marginals")
+ABOUT = (
+    "",
+    "Other people's code on the same windows, judged alike: their networks, losses, optimizers and settings, "
+    f"{THREADS} thread, {SECONDS / 60:g} minutes of processor time of their training loop each. "
+    "`benchmarks/series_adapters.py` says in what each differs from its authors' scripts. Cells of several seeds are "
+    "mean and range over them, of one the interval of the protocol.",
+)
 WORDS = {
     "diffusion-ts": "Diffusion-TS", "diffusion-ts-500": "Diffusion-TS, 500 steps", "timevae": "TimeVAE",
     "dgan": "DGAN", "par": "PAR",
@@ -142,11 +149,13 @@ def write() -> None:
     theirs = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS.values())
     named = [(row.data, f"ours, `start` {row.start}", kept) for row, kept in ours]
     named += [(row.data, WORDS[row.peer], kept) for row, kept in theirs]
-    lines = list[str]()
+    if not theirs:
+        sys.exit(f"no row is finished: {FIGURES} holds none")
+    lines = list(ABOUT)
     for data in DATA:
         lines += table_of([(name, kept) for of, name, kept in named if of == data], data)
     lines += trained_of([(row.data, WORDS[row.peer], kept) for row, kept in theirs])
-    lines += ["", f"{THREADS} thread; peers train for {SECONDS / 60:g} minutes. {measured_on(k for *_, k in named)}"]
+    lines += ["", measured_on(kept for *_, kept in named)]
     write_section(PAGE, "series-peers", lines, "\n\n## Beside other generators\n\n")
 
 

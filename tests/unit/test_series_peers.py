@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint.data import Dataset, load_dataset
-
 ROOT = Path(__file__).parents[2]
 NAMES = ("records", "series_starts", "series_foreign", "series_adapters", "series_peers")
 
@@ -83,33 +81,27 @@ def test_a_drawing_that_was_stopped_goes_on_from_the_same_weights_to_the_same_sa
     assert 0.4 < facts["outside"] < 0.8
 
 
-def test_kept_samples_are_measured_as_by_saddle_evaluate(
-    scripts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kept_samples_are_measured_as_by_saddle_evaluate(scripts: dict[str, Any], tmp_path: Path) -> None:
     from saddlepoint.run.measure import evaluate_samples
 
     peers = scripts["series_peers"]
     rng = np.random.default_rng(0)
-    samples = rng.random((300, 24, 5), dtype=np.float32)
+    data, samples = (rng.random((90, 8, 2), dtype=np.float32) for _ in range(2))
+    # Every window spans [0, 1], so that the units of the file are the scale of the data whatever its splits are.
+    data[:, 0], data[:, 1] = 0, 1
+    np.save(tmp_path / "data.npy", data)
     np.save(tmp_path / "samples.npy", samples)
     (tmp_path / "training.json").write_text('{"updates": 2}')
+    source = str(tmp_path / "data.npy")
 
     # Nobody is there to train: what is kept is taken.
-    row = peers.Row("dgan", "sines", 0)
-    kept, facts = peers.made(row, tmp_path, str(tmp_path / "no python"), tmp_path, 1.0)
-    found = scripts["records"].figures_of(peers.measured("sines", kept, ("acf",)))
-    report, _ = evaluate_samples(
-        in_units(load_dataset("sines"), samples, tmp_path / "units.npy"), "sines", ("acf",), out=tmp_path / "report"
-    )
+    kept, facts = peers.made(peers.Row("dgan", source, 0), tmp_path, str(tmp_path / "no python"), tmp_path, 1.0)
+    found = scripts["records"].figures_of(peers.measured(source, kept, ("acf", "marginals")))
+    report, _ = evaluate_samples(tmp_path / "samples.npy", source, ("acf", "marginals"), out=tmp_path / "report")
 
     assert facts == {"updates": 2}
     assert found["model"] == scripts["records"].figures_of(report)["model"]
-
-
-def in_units(dataset: Dataset, samples: np.ndarray, path: Path) -> Path:
-    """Write samples in the units of the data, which those of sines are."""
-    np.save(path, samples)
-    return path
+    assert found["model"]["autocorrelation distance"]["value"] > 0
 
 
 def test_a_line_is_the_mean_over_seeds_or_the_interval_of_one(scripts: dict[str, Any]) -> None:
@@ -130,6 +122,36 @@ def test_a_line_is_the_mean_over_seeds_or_the_interval_of_one(scripts: dict[str,
     assert bootstrap.startswith("| *block bootstrap* |  |  |  |")
     assert "0.250 [0.150, 0.350]" in bootstrap
     assert peers.table_of([], "stocks") == []
+
+
+def test_a_section_has_both_data_and_what_was_trained(
+    scripts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = scripts["series_peers"]
+    page = tmp_path / "page.md"
+    page.write_text("# Results\n")
+    for name, value in {"FIGURES": tmp_path, "FIGURES_OF_OURS": tmp_path / "none", "PAGE": page}.items():
+        monkeypatch.setattr(peers, name, value)
+    with pytest.raises(SystemExit, match="no row is finished"):
+        peers.write()
+    figure = {"value": 0.1, "interval": None}
+    for seed, updates in enumerate((10, 20)):
+        scripts["records"].keep(
+            tmp_path / f"par-etth1-seed{seed}.json",
+            {
+                "seconds": 1200.0, "parameters": 7000, "updates": updates, "nimg": 2000, "seconds of drawing": 5.5,
+                "version": "0.8", "reduced": "", "figures": {"model": {"Context-FID": figure}},
+            },
+            1,
+        )  # fmt: skip
+
+    peers.write()
+
+    text = page.read_text()
+    assert text.startswith("# Results\n\n\n## Beside other generators\n\n<!-- series-peers: begin -->")
+    assert "`stocks`" not in text
+    assert "| PAR | 2 | 1200.0 (1200.0 to 1200.0) |  |  | 0.100 (0.100 to 0.100) |" in text
+    assert "| PAR | `etth1` | 0.8 | 7,000 | 15 | 2,000 | 6 | nothing |" in text
 
 
 def test_rows_are_each_peer_on_both_data_for_three_seeds_and_one_that_shows_a_reduction(
