@@ -58,7 +58,7 @@ def test_a_drawing_that_was_stopped_goes_on_from_the_same_weights_to_the_same_sa
     scripts: dict[str, Any], tmp_path: Path
 ) -> None:
     foreign = scripts["series_foreign"]
-    first, second = (stub(scripts, foreign.PART + 7) for _ in range(2))
+    first, second = (stub(scripts, 2 * foreign.PART) for _ in range(2))
     foreign.trained(first, tmp_path, 1e-9)
     foreign.drawn(first, tmp_path)
     whole = np.load(tmp_path / "samples.npy")
@@ -71,11 +71,11 @@ def test_a_drawing_that_was_stopped_goes_on_from_the_same_weights_to_the_same_sa
     assert (first.draws, second.draws) == (2, 1)
     assert second.weight == first.weight == 0.5
     assert np.array_equal(np.load(tmp_path / "samples.npy"), whole)
-    assert whole.shape == (foreign.PART + 7, 2, 1)
+    assert whole.shape == (2 * foreign.PART, 2, 1)
     assert whole.dtype == np.float32
     assert (whole.min(), whole.max()) == (0, 1)
     # Other parts have other noise.
-    assert not np.array_equal(whole[:7], whole[foreign.PART :])
+    assert not np.array_equal(whole[: foreign.PART], whole[foreign.PART :])
     facts = json.loads((tmp_path / "training.json").read_text())
     assert (facts["updates"], facts["nimg"], facts["loss"][-1]) == (1, 3, -0.5)
     assert 0.4 < facts["outside"] < 0.8
