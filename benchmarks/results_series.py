@@ -5,7 +5,8 @@
 
 A row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/series/ROW.json.
 Rows called ``controls-DATA`` need no model: the control sets and the baselines, measured alike. Rows called
-``without-...`` are the default with one part taken away, at a shorter time.
+``without-...`` are `increments` with one part taken away, at a shorter time. All of `increments` learn where windows
+begin (``start`` learned), as the default did when they were trained; `series_starts.py` has those of the present one.
 """
 
 from __future__ import annotations
@@ -102,8 +103,9 @@ def run(row: Row, named: bool) -> None:
 
 def trained(row: Row) -> tuple[dict[str, Any], Report]:
     """Train with saddlepoint."""
+    options = {"start": "learned"} | dict(ABLATIONS.get(row.ablation, {}))
     plan = api.plan(
-        "timegan", row.data, preset=row.preset, options=ABLATIONS.get(row.ablation, {}), budget=row.minutes * 60,
+        "timegan", row.data, preset=row.preset, options=options, budget=row.minutes * 60,
         seed=row.seed, threads=THREADS, out=RUNS / row.name, device="cpu", precision="fp32", remedy="off",
     )  # fmt: skip
     run, outcome = train(plan)

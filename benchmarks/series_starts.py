@@ -60,19 +60,25 @@ class Row:
     data: str
     start: str
     seed: int
+    window: int = 24
+
+    @property
+    def what(self) -> str:
+        """Data and length of windows."""
+        return self.data if self.window == 24 else f"{self.data}-{self.window}"
 
     @property
     def name(self) -> str:
         """Name of its file."""
-        return f"{self.data}-{self.start}-seed{self.seed}"
+        return f"{self.what}-{self.start}-seed{self.seed}"
 
 
-ROWS = {
-    row.name: row
+ROWS = [
+    Row(data, start, seed, window)
+    for start, window in (("data", 24), ("learned", 24), ("data", 64))
     for seed in range(SEEDS)
     for data in ("stocks", "etth1")
-    for row in (Row(data, start, seed) for start in ("data", "learned"))
-}
+]
 
 
 def run(row: Row, named: bool) -> None:
@@ -83,7 +89,7 @@ def run(row: Row, named: bool) -> None:
     torch.set_num_threads(THREADS)
     plan = api.plan(
         "timegan", row.data, preset="increments", options={"start": row.start}, seed=row.seed, threads=THREADS,
-        out=RUNS / row.name, device="cpu", remedy="off", kimg=KSEQ,
+        out=RUNS / row.name, device="cpu", remedy="off", kimg=KSEQ, window=row.window,
     )  # fmt: skip
     made, outcome = train(plan)
     figures = figures_of(made.evaluate(PROTOCOLS, seed=0, say=print))
@@ -93,11 +99,12 @@ def run(row: Row, named: bool) -> None:
 
 def write() -> None:
     """Write a line for each run, and one for each baseline and floor, as the first run's report has them."""
-    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS.values())
+    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines = list[str]()
-    for data in dict.fromkeys(row.data for row, _ in found):
-        of = [(row, kept) for row, kept in found if row.data == data]
-        lines += ["", f"`{data}`", "", *head_of(["windows", "seed", "seconds", *(word for _, word in SHOWN)])]
+    for data, window in dict.fromkeys((row.data, row.window) for row, _ in found):
+        of = [(row, kept) for row, kept in found if (row.data, row.window) == (data, window)]
+        head = head_of(["windows", "seed", "seconds", *(word for _, word in SHOWN)])
+        lines += ["", f"`{data}`, windows of {window} steps", "", *head]
         for row, kept in of:
             about = [f"`start` {row.start}", f"{row.seed}{kept['mark']}", f"{kept['seconds']:.0f}"]
             lines.append(line_of([*about, *cells(kept["figures"]["model"])]))
@@ -115,4 +122,4 @@ def cells(figures: Mapping[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_or_write(ROWS, run, write, __doc__)
+    run_or_write({row.name: row for row in ROWS}, run, write, __doc__)

@@ -226,3 +226,17 @@ def test_several_labels_a_row_are_refused() -> None:
 def test_a_size_that_cannot_be_halved_is_refused_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match="another --size or --halvings"):
         build(dataclasses.replace(SMALL, halvings=4))
+
+
+@pytest.mark.parametrize("discriminator", ["strided", "residual"])
+def test_no_layer_is_wider_than_asked_for(discriminator: str) -> None:
+    """The first ones were, and their maps did not fit the next."""
+    objective = "relativistic" if discriminator == "strided" else "non-saturating"
+    config = dataclasses.replace(SMALL, max_width=2, discriminator=discriminator, objective=objective)
+    family = build(config)
+    made = family.generate(family.sample_inputs(2, stream("cpu", 1)), torch.tensor([0, 1]), generator=stream("cpu", 2))
+    assert made.isfinite().all()
+    convolutions = [layer for layer in family.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert len(convolutions) > 10
+    family.style_encoder(made, torch.tensor([0, 1]))
+    assert max(layer.weight.shape[0] for layer in convolutions) <= 3  # of colours

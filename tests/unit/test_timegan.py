@@ -284,7 +284,7 @@ def test_coordinates_are_white_and_invertible() -> None:
 
 
 def test_critic_gradients_are_those_of_autograd() -> None:
-    family = build(dataclasses.replace(FIXED, critic_width=8)).double()
+    family = build(dataclasses.replace(FIXED, critic_width=8, start="learned")).double()
     x = torch.rand(6, 5, 3, dtype=torch.float64, generator=stream("cpu", 3), requires_grad=True)
     logits, norms, gradients = family.discriminator.with_gradients(x, None)
     h = x.permute(2, 1, 0)[..., None]

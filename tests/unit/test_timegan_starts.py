@@ -20,8 +20,8 @@ from saddlepoint.families.timegan.game import Windows
 from saddlepoint.family import DataSpec, DataStats, build_family
 from saddlepoint.family.capabilities import prepare
 
-LEARNED = TimeGAN.PRESETS["increments"]
-ANCHORED = replace(LEARNED, start="data", width=8, critic_width=8)
+DEFAULT = TimeGAN.PRESETS["increments"]
+ANCHORED = replace(DEFAULT, start="data", width=8, critic_width=8)
 TIME = 6
 
 
@@ -172,6 +172,34 @@ def test_resampled_inputs_of_given_data_are_read_alike() -> None:
     data = family_of(rows).read(rows, None)
     assert isinstance(data, Windows)
     assert data.x.shape == (TIME, 2, 40)
+
+
+LOOSE = {
+    "windows have classes": DataSpec("sequence", (TIME, 2), ("a", "b"), rows=40),
+    "columns have frequent values": DataSpec("sequence", (TIME, 4), rows=40, onehot=(2,), spikes=(0.0,)),
+    "all that changes is categories": DataSpec("sequence", (TIME, 2), rows=40, onehot=(2,)),
+}
+
+
+@pytest.mark.parametrize("reason", LOOSE)
+def test_auto_learns_the_start_where_data_can_give_none(reason: str) -> None:
+    """The start of a window would be of any class; the way to a frequent value is no increment."""
+    spec = LOOSE[reason]
+    assert DEFAULT.start == "auto"
+    default, learned = (
+        build_family("timegan", replace(DEFAULT, width=8, critic_width=8, start=start), spec)
+        for start in ("auto", "learned")
+    )
+    assert default.state_dict().keys() == learned.state_dict().keys()
+    with pytest.raises(ConfigError, match=f"start is data, but {reason}.*: take start learned, or auto"):
+        build_family("timegan", ANCHORED, spec)
+
+
+def test_auto_takes_the_starts_of_the_data_where_it_can() -> None:
+    spec = DataSpec("sequence", (TIME, 2), rows=40)
+    default, anchored = (build_family("timegan", replace(ANCHORED, start=start), spec) for start in ("auto", "data"))
+    assert default.state_dict().keys() == anchored.state_dict().keys()
+    assert "size_examples" in default.state_dict()
 
 
 def test_the_learned_space_has_no_start() -> None:

@@ -152,7 +152,7 @@ class TimeGANRequest(Training, total=False):
     ema_half_life_kimg: float | None
     ema_ramp: float | None
     space: Literal["learned", "fixed"]
-    start: Literal["learned", "data"]
+    start: Literal["learned", "data", "auto"]
     width: int
     layers: int
     cell: Literal["gru", "gru-before", "lstm"]

@@ -81,7 +81,7 @@ class Generator(nn.Module):
     def __init__(self, config: StarGAN2Config, channels: int) -> None:
         super().__init__()
         c, lowest = config, config.channels(config.halvings)
-        self.input = Conv2d(channels, c.width, 3, 1, 1, bias=False)
+        self.input = Conv2d(channels, c.channels(0), 3, 1, 1, bias=False)
         down = [Block(c.channels(i), c.channels(i + 1), norm=True, resample="down") for i in range(c.halvings)]
         self.encode = nn.ModuleList([*down, *(Block(lowest, lowest, norm=True) for _ in range(c.blocks))])
         same = (Block(lowest, lowest, norm=True, style=c.style_size) for _ in range(c.blocks))
@@ -91,8 +91,8 @@ class Generator(nn.Module):
         )
         self.decode = nn.ModuleList([*same, *up])
         # Where they are normalised, the last convolution knows no mean of its maps.
-        self.norm = StyledNorm(c.width) if c.output_norm else nn.Identity()
-        self.output = Conv2d(c.width, channels, 1)
+        self.norm = StyledNorm(c.channels(0)) if c.output_norm else nn.Identity()
+        self.output = Conv2d(c.channels(0), channels, 1)
         self.bounded = c.bounded
 
     def forward(self, x: Images, style: Tensor) -> Images:
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
             blocks.append(Block(config.channels(level), config.channels(level + 1), norm=False, resample="down"))
             high, wide, level = high // 2, wide // 2, level + 1
         width = config.channels(level)
-        self.input = Conv2d(shape[0], config.width, 3, 1, 1)
+        self.input = Conv2d(shape[0], config.channels(0), 3, 1, 1)
         self.blocks = nn.ModuleList(blocks)
         self.whole = Conv2d(width, width, (high, wide))
         self.heads = Linear(width, domains * outputs)  # as multi-task learning has it: one output a domain

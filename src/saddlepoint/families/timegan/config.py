@@ -26,8 +26,8 @@ class TimeGANConfig(FamilyConfig):
     start: str = option(
         "learned",
         "where windows begin, and how large their increments are (fixed space): G learns it, or is given those of "
-        "windows of the data",
-        choices=("learned", "data"),
+        "windows of the data; auto: these, unless windows have classes or frequent values",
+        choices=("learned", "data", "auto"),
     )
     width: int = option(24, "hidden units of every recurrent layer, and dimensions of the learned space")
     layers: int = option(3, "recurrent layers of each network; the supervisor has one less")

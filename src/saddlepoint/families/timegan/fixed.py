@@ -4,10 +4,10 @@ A level says little about the step to the next one. In principal axes of unit va
 critic sees small steps as well as large ones, and G makes both; there is nothing to embed, so one stage is enough.
 Relativistic pairing, R1 and R2: Huang et al. 2024 (R3GAN).
 
-With ``start`` data G learns p(window | where it begins, how large its increments are): both come from training windows,
-as a block bootstrap's and an autoregression's starts do, and a sample is paired with the real window that they are of.
-Increments are then brought to exactly that size, along each axis: a calm week and a crisis differ a hundredfold in it,
-which no network learns to the last tenth, and what a critic would have to see of it is seen in units of the size.
+With starts of the data G learns p(window | where it begins, how large its increments are): both come from training
+windows, as a block bootstrap's and an autoregression's starts do, and a sample is paired with the real window that they
+are of. Increments are then brought to exactly that size, along each axis: a calm week and a crisis differ a hundredfold
+in it, which no network learns to the last tenth, and the critic sees increments in units of the size.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.families.timegan.config import TimeGANConfig
 from saddlepoint.families.timegan.game import Game, Windows
@@ -42,9 +43,9 @@ SLOPE = 0.2
 
 INCREMENTS = TimeGANConfig(
     batch_size=64, space="fixed", width=64, layers=2, cell="gru", latent="normal", latent_size=32, latent_shared=16,
-    objective="relativistic", r1_gamma=0.1, r2_gamma=0.1, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+    objective="relativistic", r1_gamma=0.1, r2_gamma=0.1, beta1=0.0, beta2=0.99, ema_ramp=0.1, start="auto",
 )  # fmt: skip
-"""The default preset: penalties at no cost, averages of G."""
+"""The default preset: penalties at no cost, averages of G, starts of the data."""
 
 
 class Fixed(Simultaneous, Game):
@@ -53,7 +54,13 @@ class Fixed(Simultaneous, Game):
     averaged = ("generator",)
 
     def build(self) -> None:
-        """Make coordinates, G and the critic."""
+        """Make coordinates, G and the critic.
+
+        Raises:
+            ConfigError: if windows that cannot are to begin as those of the data.
+        """
+        if self.config.start == "data" and (reason := self._why_learned()):
+            raise ConfigError(f"start is data, but {reason}: take start learned, or auto")
         c, k, n, g, told = self.config, self.static, self.numbers, self.groups.features, 2 * self.known
         self.coordinates = Coordinates(n)
         placed = n if self.anchored else 0
@@ -159,7 +166,18 @@ class Fixed(Simultaneous, Game):
     @property
     def anchored(self) -> bool:
         """Whether windows begin, and move, as windows of the data do."""
-        return self.config.start == "data" and self.numbers > 0
+        return self.config.start != "learned" and not self._why_learned()
+
+    def _why_learned(self) -> str:
+        # Why windows cannot begin as those of the data, or "".
+        if not self.numbers:
+            return "all that changes is categories"
+        if self.classes:
+            return "windows have classes, and would begin as those of any class"
+        if self.groups.spikes:
+            # Half of what moves is the way to a frequent value and back, which G decides apart from the number.
+            return "columns have frequent values, and the way to one is no increment"
+        return ""
 
     @property
     def remembers(self) -> bool:
