@@ -25,7 +25,8 @@ minibatches; reading and encoding of data, and building of networks, come before
 - **Diffusion-TS** (Yuan and Qiao 2024): their `Trainer` with `Config/stocks.yaml` and `Config/etth.yaml`: networks,
   losses, warm-up and plateau of the learning rate, two accumulated minibatches, average of weights. Samples are of the
   average, as there. Theirs ends after 10,000 (stocks) and 18,000 updates. Reduced: 100 steps of DDIM instead of 500 of
-  DDPM, which take hours here; it is their `fast_sample`, which their `eeg.yaml` takes with 100 of 500.
+  DDPM, five times the work of drawing; it is their `fast_sample`, which their `eeg.yaml` takes with 100 of 500. One row
+  draws all 500.
 - **TimeVAE** (Desai et al. 2021): `TimeVAE` of the repository with its `hyperparameters.yaml`, its scaler, its
   `fit_on_data` with its callbacks (which watch a figure that is never reported, so that neither ever acts). Theirs
   keeps a tenth of the rows out, which it uses for nothing; here all are trained on. Weights begin by our seed instead
