@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -259,6 +260,46 @@ def test_prepared_data_are_found_by_their_name_alone() -> None:
     assert found.fingerprint == given.fingerprint
     assert again.splits["train"].x.filename == given.splits["train"].x.filename == found.splits["train"].x.filename
     assert all(np.array_equal(found.splits[split].x, part.x) for split, part in given.splits.items())
+
+
+def _slices(x: np.ndarray) -> dict[str, np.ndarray]:
+    return {"first": x[:40], "again": x[40:80], "turned": x[::-1], "chosen": x[np.arange(40)], "copied": np.array(x)}
+
+
+@pytest.mark.parametrize("name", ["digits", "sines"])
+def test_rows_taken_from_a_data_set_are_data_of_their_own(name: str) -> None:
+    """The planted trap: `dataclasses.replace` keeps the fingerprint of all rows, and a slice the file of a memory map.
+
+    Two parts of one data set were taken for each other, and a slice for the whole.
+    """
+    whole, found = load_dataset(name), []
+    for rows in _slices(np.arange(len(whole.splits["train"]))).values():
+        x, labels = whole.splits["train"].x[rows], whole.splits["train"].labels
+        part = Split(x, None if labels is None else labels[rows])
+        found.append(dataclasses.replace(whole, splits={**whole.splits, "train": part}))
+    for key, x in _slices(whole.splits["train"].x).items():
+        labels = whole.splits["train"].labels
+        part = Split(x, None if labels is None else _slices(labels)[key])
+        found.append(dataclasses.replace(whole, splits={**whole.splits, "train": part}))
+    names = [in_memory.hold(one) for one in found]
+    held = [load_dataset(one).splits["train"].x for one in found]
+    for one, x in zip(found, held, strict=True):
+        np.testing.assert_array_equal(x, one.splits["train"].x)
+    half = len(names) // 2
+    assert names[:half] == names[half:], "equal content has one name"
+    first, _, _, chosen, copied = names[:half]
+    assert len(set(names)) == 4
+    assert first == chosen
+    assert copied != first
+
+
+def test_other_labels_of_the_same_rows_are_other_data() -> None:
+    whole = load_dataset("digits")
+    train = whole.splits["train"]
+    assert train.labels is not None
+    other = dataclasses.replace(whole, splits={**whole.splits, "train": Split(train.x, train.labels[::-1].copy())})
+    assert in_memory.hold(other) != in_memory.hold(whole)
+    np.testing.assert_array_equal(load_dataset(other).splits["train"].labels, train.labels[::-1])
 
 
 def test_a_run_goes_on_without_the_object_and_with_it(tmp_path: Path) -> None:

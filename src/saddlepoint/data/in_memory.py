@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -156,15 +157,56 @@ def _folder() -> Path:
 
 def _hold_dataset(dataset: Dataset) -> str:
     """Hold a prepared data set: where the cache has it already, by a note that says where."""
-    name = PREFIX + dataset.fingerprint[:16]
-    backing = dataset.splits["train"].x
-    file = getattr(backing, "filename", None)
-    if isinstance(backing, np.memmap) and file and (Path(file).parent / "meta.json").is_file():
-        _point(name, Path(file).parent, dataset.fingerprint)
+    entry = _entry_of(dataset)
+    name = PREFIX + (_digest_of(dataset) if entry is None else dataset.fingerprint[:16])
+    if entry is not None:
+        _point(name, entry, dataset.fingerprint)
     elif dataset.modality == "sequence":
         _publish(name, dataset)
     _remember(name, lambda _: dataset_source(dataclasses.replace(dataset, name=name), name))
     return name
+
+
+def _entry_of(dataset: Dataset) -> Path | None:
+    """Return the entry of the cache that holds exactly these rows; None if there is none.
+
+    A data set from which rows were taken with `dataclasses.replace` still has the fingerprint of all, and a slice of a
+    memory map the file of the whole.
+    """
+    file = getattr(dataset.splits["train"].x, "filename", None)
+    if not file or not (Path(file).parent / "meta.json").is_file():
+        return None
+    kept = cache.read(Path(file).parent, dataset.name)
+    if kept is None or dataclasses.replace(kept, splits={}) != dataclasses.replace(dataset, splits={}):
+        return None
+    same = kept.splits.keys() == dataset.splits.keys() and all(
+        _is_whole(dataset.splits[split].x, part.x) and _equal(dataset.splits[split].labels, part.labels)
+        for split, part in kept.splits.items()
+    )
+    return Path(file).parent if same else None
+
+
+def _is_whole(x: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether rows are all of those of a memory map, in their order; no row is read."""
+    files = [getattr(rows, "filename", None) for rows in (x, kept)]
+    return files[0] is not None and files[0] == files[1] and (x.shape, x.strides) == (kept.shape, kept.strides)
+
+
+def _equal(labels: np.ndarray | None, kept: np.ndarray | None) -> bool:
+    return labels is kept if labels is None or kept is None else np.array_equal(labels, kept)
+
+
+def _digest_of(dataset: Dataset) -> str:
+    """Return a digest of the content of a data set, whatever its fingerprint says."""
+    digest = hashlib.blake2b(digest_size=8)
+    about = (dataset.modality, dataset.classes, dataset.static, dataset.labelling, dataset.layout, dataset.look)
+    digest.update(repr(about).encode())
+    for name, split in sorted(dataset.splits.items()):
+        for part in (split.x, split.labels):
+            digest.update(repr((name, None if part is None else (part.shape, str(part.dtype)))).encode())
+            for rows in () if part is None else np.array_split(part, max(1, part.nbytes // _LOOKED_AT)):
+                digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()
 
 
 def _publish(name: str, dataset: Dataset) -> None:
@@ -235,8 +277,6 @@ def _hold_frame(frame: Any) -> str:
         raise DataError(f"the table cannot be kept ({reason}); a column must hold values of one type") from error
     if any("binary" in str(kind) or "struct" in str(kind) for kind in table.schema.types):
         raise DataError("the table has columns of bytes or of records; give pictures as a list, or as a parquet file")
-    import hashlib
-
     digest = hashlib.blake2b(digest_size=8)
     with pa.PythonFile(_Hashing(digest), mode="w") as sink, pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
