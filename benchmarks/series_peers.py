@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from records import cell, figures_of, head_of, keep, kept_rows, line_of, measured_on, over, write_section
 from series_adapters import PEERS
-from series_starts import BESIDE, PAGE, PROTOCOLS, SHOWN, THREADS
+from series_starts import BESIDE, PAGE, PROTOCOLS, SHOWN, THREADS, cells
 from series_starts import FIGURES as FIGURES_OF_OURS
 from series_starts import ROWS as OURS
 
@@ -172,12 +172,12 @@ def table_of(found: Sequence[tuple[str, Kept]], data: str) -> list[str]:
     lines = ["", f"`{data}`", "", *head_of(["windows", "seeds", "seconds", *(word for _, word in SHOWN)])]
     for name, of in grouped(found).items():
         seconds = over([kept["seconds"] for kept in of])
-        cells = [over_seeds([kept["figures"]["model"].get(metric) for kept in of]) for metric, _ in SHOWN]
-        lines.append(line_of([name, f"{len(of)}{marks_of(of)}", seconds, *cells]))
+        values = [over_seeds([kept["figures"]["model"].get(metric) for kept in of]) for metric, _ in SHOWN]
+        lines.append(line_of([name, f"{len(of)}{marks_of(of)}", seconds, *values]))
     controls = found[0][1]["figures"]
     for name in BESIDE:
         if name in controls:
-            lines.append(line_of([f"*{name}*", "", "", *(cell(controls[name].get(metric), 3) for metric, _ in SHOWN)]))
+            lines.append(line_of([f"*{name}*", "", "", *cells(controls[name])]))
     return lines
 
 

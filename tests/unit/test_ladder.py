@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import math
@@ -17,6 +16,7 @@ import torch
 
 from saddlepoint.data import load_dataset
 from saddlepoint.evaluation import Subject, evaluate
+from tests.unit.scripts import scripts_of
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("ladder_pace", "ladder_foreign", "ladder_targets", "ladder_peers", "ladder_tables", "ladder")
@@ -25,11 +25,7 @@ NAMES = ("ladder_pace", "ladder_foreign", "ladder_targets", "ladder_peers", "lad
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the modules of the ladder by name."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    loaded = {name: importlib.import_module(name) for name in NAMES}
-    for name in NAMES:
-        monkeypatch.delitem(sys.modules, name)
-    return loaded
+    return scripts_of(NAMES, monkeypatch)
 
 
 @dataclass

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from tests.unit.scripts import scripts_of
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("records", "series_starts", "series_foreign", "series_adapters", "series_peers")
@@ -19,11 +19,7 @@ NAMES = ("records", "series_starts", "series_foreign", "series_adapters", "serie
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the modules by name."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    loaded = {name: importlib.import_module(name) for name in NAMES}
-    for name in NAMES:
-        monkeypatch.delitem(sys.modules, name)
-    return loaded
+    return scripts_of(NAMES, monkeypatch)
 
 
 def stub(scripts: dict[str, Any], rows: int) -> Any:

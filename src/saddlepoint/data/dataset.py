@@ -109,7 +109,7 @@ class Dataset:
         layout = self.layout or Layout((), ())
         return DataSpec(
             self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling,
-            layout.onehot, layout.spikes, layout.known, bool(layout.columns) and not layout.whole,
+            layout.onehot, layout.spikes, layout.known, layout.cut,
         )  # fmt: skip
 
     def in_bytes(self) -> Dataset:

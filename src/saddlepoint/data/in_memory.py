@@ -28,7 +28,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion
 from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.npz import Peek
-from saddlepoint.data.sources.objects import Rows, digest_of, object_source, rows_of_object
+from saddlepoint.data.sources.objects import Rows, digest_of, digest_rows, object_source, rows_of_object
 from saddlepoint.data.sources.prepared import dataset_source
 
 PREFIX = "memory:"
@@ -202,10 +202,10 @@ def _digest_of(dataset: Dataset) -> str:
     about = (dataset.modality, dataset.classes, dataset.static, dataset.labelling, dataset.layout, dataset.look)
     digest.update(repr(about).encode())
     for name, split in sorted(dataset.splits.items()):
+        digest.update(repr((name, split.labels is not None)).encode())
         for part in (split.x, split.labels):
-            digest.update(repr((name, None if part is None else (part.shape, str(part.dtype)))).encode())
-            for rows in () if part is None else np.array_split(part, max(1, part.nbytes // _LOOKED_AT)):
-                digest.update(np.ascontiguousarray(rows).tobytes())
+            if part is not None:
+                digest_rows(digest, part)
     return digest.hexdigest()
 
 

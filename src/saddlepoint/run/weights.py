@@ -229,7 +229,7 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
         onehot=layout.onehot,
         spikes=layout.spikes,
         known=layout.known,
-        cut=bool(layout.columns) and not layout.whole,
+        cut=layout.cut,
     )
 
 

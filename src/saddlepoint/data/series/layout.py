@@ -139,6 +139,11 @@ class Layout:
         return tuple(i for i, c in enumerate(self.columns) if not c.static and not c.values)
 
     @property
+    def cut(self) -> bool:
+        """Whether windows are parts of longer series."""
+        return bool(self.columns) and not self.whole
+
+    @property
     def onehot(self) -> tuple[int, ...]:
         """Sizes of the groups of one-hot features that change."""
         spikes = (2 for column in self.columns if column.spike is not None)

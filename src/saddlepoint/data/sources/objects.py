@@ -100,7 +100,7 @@ def digest_of(parts: Mapping[str, Rows]) -> str:
     for split, rows in parts.items():
         head = [split, isinstance(rows.x, np.ndarray), rows.classes, rows.several, rows.labels]
         digest.update(repr(head).encode())
-        _digest_rows(digest, rows.x)
+        digest_rows(digest, rows.x)
     return digest.hexdigest()
 
 
@@ -266,7 +266,8 @@ def _picture_items(parts: Mapping[str, Rows]) -> Iterator[Item]:
             yield Item(payload, None, f"{split or 'item'} {number}", split)
 
 
-def _digest_rows(digest: Digest, x: np.ndarray | Pictures) -> None:
+def digest_rows(digest: Digest, x: np.ndarray | Pictures) -> None:
+    """Add rows to a digest: shape, type and content, some at a time."""
     if isinstance(x, Pictures):
         for payload in x.payloads():
             shape = payload.shape if isinstance(payload, np.ndarray) else ()

@@ -146,13 +146,13 @@ class Fixed(Simultaneous, Game):
     def _seen(self, x: Steps, data: Windows, place: Steps | None) -> Steps:
         # What the critic sees of windows: nothing after their ends but that they have ended.
         numbers, others = x.split((self.numbers, x.shape[1] - self.numbers), 1)
-        parts = [self.coordinates(numbers)]
+        levels, increments = self.coordinates(numbers).split(self.numbers, 1)
+        told = []
         if place is not None:
-            levels, increments = parts[0].split(self.numbers, 1)
             size = place[:, self.numbers :]
-            parts = [levels, increments / (size + LEAST_SIZE), logarithm(size).expand(len(x), -1, -1)]
-        parts = [torch.cat([*parts, others, on_circle(data.calendar)], 1) * data.mask, data.mask.to(x.dtype)]
-        return torch.cat(parts, 1)
+            increments, told = increments / (size + LEAST_SIZE), [logarithm(size).expand(len(x), -1, -1)]
+        parts = torch.cat([levels, increments, *told, others, on_circle(data.calendar)], 1)
+        return torch.cat([parts * data.mask, data.mask.to(x.dtype)], 1)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         c = self.config
