@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import signal
 import struct
-import sys
 import tarfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from saddlepoint.data.sources.paths import path_source
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.long_array import read_array
 from tests.unit.data_helpers import pictures, png
+from tests.unit.looker import looked_at
 
 
 def _idx(path: Path) -> None:
@@ -155,26 +152,6 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "long series": ("l.npy", _long),
 }
 """Name of the file, and what writes it, by format."""
-
-
-def looked_at(path: Path) -> str:
-    """As `hdf5_trial.in_a_process`, by a fork that has h5py already: a test reads thousands of files."""
-    child = os.fork()
-    if not child:
-        signal.alarm(0)
-        with contextlib.suppress(BaseException), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-            sys.argv = ["", str(path), "60"]
-            exec(compile(hdf5_trial.LOOK, "LOOK", "exec"), {})  # noqa: S102 - text of our own
-        os._exit(0)
-    until = time.monotonic() + hdf5_trial.PATIENCE
-    while time.monotonic() < until:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return "died" if os.WIFSIGNALED(status) else ""
-        time.sleep(0.0005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "was not through"
 
 
 def read_whole(path: Path) -> int:
