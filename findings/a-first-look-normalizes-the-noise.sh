@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Glow (Kingma and Dhariwal 2018) sets each ActNorm by the first minibatch of data, so that what comes out of it has mean
-# 0 and variance 1: deep flows do not train without. ActNorm of normflows sets itself by the first minibatch that comes
-# through it in either direction. Who draws samples before training (a look at step 0, a test of shapes, a summary of the
-# model) has it set by the noise of the prior, once and for all; the data that come later are not normalized. Of data
-# of mean 20 and deviation 7 the first normalization leaves mean 18 to 20 and deviation 6 to 7, and the same flow without
-# the look 0 and 1. nflows sets its ActNorm by data only. No word is said, and the state says that it has been set.
+# Glow (Kingma and Dhariwal 2018) sets each ActNorm by the first minibatch of data, so that what comes out of it has
+# mean 0 and variance 1: deep flows do not train without. ActNorm of normflows sets itself by the first minibatch that
+# comes through it in either direction. Who draws samples before training (a look at step 0, a test of shapes, a summary
+# of the model) has it set by the noise of the prior, once and for all; the data that come later are not normalized. Of
+# data of mean 20 and deviation 7 the first normalization leaves mean 18 to 20 and deviation 6 to 7, and the same flow
+# without the look 0 and 1. nflows sets its ActNorm by data only. No word is said, and the state says that it has been
+# set.
 #
 # Guess before it was run: samples leave the setting to the first minibatch of data. Missed in normflows.
 # Versions: normflows 1.7.3, nflows 0.14, torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11.

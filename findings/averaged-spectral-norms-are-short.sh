@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Samples of a GAN are drawn from the moving average of its generator, and where that has BatchNorm the buffers are to be
-# averaged, too: AveragedModel(use_buffers=True) of PyTorch, and ema-pytorch without being asked. Spectral normalization
-# (SNGAN, SAGAN, BigGAN) keeps two unit vectors as buffers. They turn while training goes on; the average of unit vectors
-# that turned is shorter than 1; the norm that is estimated with them (u W v) is too small by both lengths; and the
-# weights that are divided by it are too large. Here the network's own weights have norm 1 and the averaged ones up to 5,
-# its error is more than a hundred times that of the average without buffers (which takes the vectors of the last step).
-# Nothing warns, for shapes and keys are right; fewer steps in the average make it milder, and no less silent.
+# Samples of a GAN are drawn from the moving average of its generator, and where that has BatchNorm the buffers are to
+# be averaged, too: AveragedModel(use_buffers=True) of PyTorch, and ema-pytorch without being asked. Spectral
+# normalization (SNGAN, SAGAN, BigGAN) keeps two unit vectors as buffers. They turn while training goes on; the average
+# of unit vectors that turned is shorter than 1; the norm that is estimated with them (u W v) is too small by both
+# lengths; and the weights that are divided by it are too large. Here the network's own weights have norm 1 and the
+# averaged ones up to 5, its error is more than a hundred times that of the average without buffers (which takes the
+# vectors of the last step). Nothing warns, for shapes and keys are right; fewer steps in the average make it milder,
+# and no less silent.
 #
 # Guess before it was run: each kind of average has weights of norm 1 within 2%. Missed: two of three do not.
 # Versions: torch 2.13.0 (CPU), ema-pytorch 0.8.3, numpy 2.4.6, Python 3.11.

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# The GAN of many a tutorial of Keras: compile D; D.trainable = False; put G and D together and compile that; then
-# train D alone and both together by turns. It rests on a rule of Keras 2: a model trains what was trainable when it was
-# compiled. In Keras 3, under these two backends, the flag at the
-# time of the step counts. The same lines run, D's
-# train_on_batch gives a loss, and D never changes: G is trained against the random network that D was at the start. Under JAX
-# there is no word; under PyTorch one warning, at the first step, that "the model" has no trainable weights. To train D
-# as meant, set the flag before each of the two steps.
+# The GAN of many a tutorial of Keras: compile D; D.trainable = False; put G and D together and compile that; then train
+# D alone and both together by turns. It rests on a rule of Keras 2: a model trains what was trainable when it was
+# compiled. In Keras 3, under these two backends, the flag at the time of the step counts. The same lines run, D's
+# train_on_batch gives a loss, and D never changes: G is trained against the random network that D was at the start.
+# Under JAX there is no word; under PyTorch one warning, at the first step, that "the model" has no trainable weights.
+# To train D as meant, set the flag before each of the two steps.
 #
 # Guess before it was run: each model trains what was trainable when it was compiled. Missed.
 # Versions: keras 3.15.1, jax and jaxlib 0.10.2, torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11.

@@ -20,9 +20,9 @@ import numpy as np
 
 
 def made():
-    layers = [keras.Input((2,)), keras.layers.GaussianNoise(1.0, seed=1), keras.layers.Dense(2, "linear", use_bias=False)]
-    model = keras.Sequential(layers)
-    model.layers[-1].set_weights([np.eye(2, dtype="float32")])
+    last = keras.layers.Dense(2, use_bias=False)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.GaussianNoise(1.0, seed=1), last])
+    last.set_weights([np.eye(2, dtype="float32")])
     model.compile(keras.optimizers.Adam(0.0), "mse")
     return model
 
@@ -49,7 +49,8 @@ print("the optimizer of the loaded model goes on at step", int(whole.optimizer.i
 after = drawn(model)
 for name, loaded in (("load_model", whole), ("load_weights", some)):
     now = drawn(loaded)
-    print(f"{name}: the next draw is", "the first one again" if now == draws[0] else "the next" if now == after else "another")
+    which = "the first one again" if now == draws[0] else "the next" if now == after else "another"
+    print(f"{name}: the next draw is {which}")
 
 
 class Watch(keras.layers.Layer):

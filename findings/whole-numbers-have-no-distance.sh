@@ -3,8 +3,8 @@
 # names with _fast). One pair of series of whole numbers is refused by distance_fast, for they are no doubles, and so is
 # a matrix of them by distance_matrix_fast. A list of series, which is the way to give series of unequal lengths, is not
 # looked at: the bytes of the whole numbers are taken for those of doubles. Counts, sales and levels, read as whole
-# numbers, are then all at distance 0 of each other, as any small integer is a double next to zero. Nearest neighbours, a
-# search for copies of the training series or a clustering go on with that. No error, no warning.
+# numbers, are then all at distance 0 of each other, as any small integer is a double next to zero. Nearest neighbours,
+# a search for copies of the training series or a clustering go on with that. No error, no warning.
 #
 # Guess before it was run: the fast form is right, or refuses. Missed for lists.
 # Versions: dtaidistance 2.5.1, numpy 2.4.6, Python 3.11.
@@ -30,7 +30,8 @@ def told(name, compute):
         print(f"{name}: refused")
         return
     pairs = found[np.triu_indices(3, 1)] if np.ndim(found) else np.array([found])
-    print(f"{name}: {'distances of 0' if (pairs < 1e-100).all() else 'distances of ' + ', '.join(f'{d:.0f}' for d in pairs)}")
+    shown = "0" if (pairs < 1e-100).all() else ", ".join(f"{d:.0f}" for d in pairs)
+    print(f"{name}: distances of {shown}")
 
 
 told("one pair, distance", lambda: dtw.distance(counts[0], counts[1]))
