@@ -4,7 +4,7 @@
 # normalization (SNGAN, SAGAN, BigGAN) keeps two unit vectors as buffers. They turn while training goes on; the average
 # of unit vectors that turned is shorter than 1; the norm that is estimated with them (u W v) is too small by both
 # lengths; and the weights that are divided by it are too large. Here the network's own weights have norm 1 and the
-# averaged ones up to 5, its error is more than a hundred times that of the average without buffers (which takes the
+# averaged ones up to 5, their error is more than a hundred times that of the average without buffers (which takes the
 # vectors of the last step). Nothing warns, for shapes and keys are right; fewer steps in the average make it milder,
 # and no less silent.
 #

@@ -6,7 +6,7 @@
 # weights and the optimizer of step n, and with the masks and the noise of step 0, so it is not the training that was
 # not interrupted; samples drawn in two sessions from one saved model are the same samples twice.
 #
-# Guess before it was run: the loaded model goes on with the next numbers, as the optimizer goes on with its step. Missed.
+# Guess before it was run: the loaded model goes on with the next numbers, as the optimizer does with its step. Missed.
 # Versions: keras 3.15.1 with torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11.
 set -euo pipefail
 folder=$(mktemp -d)

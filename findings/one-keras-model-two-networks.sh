@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A model of Keras 3 is saved once and runs on PyTorch, JAX or TensorFlow, "the same" but for rounding. Two layers that
 # generators and discriminators shrink and grow with are not. UpSampling2D (and Resizing) with bicubic interpolation: on
-# PyTorch the cubic has the parameter -0.75, on JAX -0.5, and an edge from 0 to 1 overshoots by 0.105 or 0.07, and
+# PyTorch the cubic has the parameter -0.75, on JAX -0.5, and an edge from 0 to 1 overshoots by 0.105 or 0.07;
 # bilinear agrees. AveragePooling2D with padding="same" where the padding has two unequal sides (3 pixels with a stride
 # of 2, an even size): JAX averages what is in the picture, PyTorch repeats the outermost pixel and averages that as
 # well; 2 pixels with a stride of 2, and 3 with 1, agree. So figures of samples, and a discriminator's scores, change
