@@ -107,7 +107,7 @@ def test_a_port_with_a_tensor_of_no_numbers_is_refused(tmp_path: Path) -> None:
     state = as_port(Drawn((4, 4), w=8))
     state["g_ema"]["to_rgbs.0.conv.weight"] = torch.zeros(1, 3, 0, 1, 1)
     torch.save(state, tmp_path / "faces.pt")
-    with pytest.raises(CheckpointError, match="'to_rgbs.0.conv.weight' has no numbers"):
+    with pytest.raises(CheckpointError, match=r"'to_rgbs.0.conv.weight' has no numbers"):
         import_weights(tmp_path / "faces.pt", tmp_path / "made")
 
 
