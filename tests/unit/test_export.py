@@ -317,6 +317,23 @@ def test_a_graph_that_differs_at_one_batch_size_is_refused(
         check(run.family, exported)
 
 
+def test_of_large_images_fewer_are_compared() -> None:
+    assert parity.sizes_for((24, 6)) == parity.sizes_for((3, 64, 64)) == parity.SIZES == (1, 2, 7, 64)
+    assert parity.sizes_for((3, 128, 128)) == (1, 2, 7, 16)
+    assert parity.sizes_for((3, 256, 256)) == (1, 2, 4)
+    assert parity.sizes_for((3, 1024, 1024)) == (1, 2)
+
+
+def test_a_figure_that_would_take_long_is_not_measured(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "PATIENCE", 0)
+    said: list[str] = []
+    folder = export_run(run, "onnx", tmp_path / "out", say=said.append)
+    assert "protocol" not in json.loads((folder / "model.json").read_text())["half"]
+    assert any("quality was not measured, because" in line for line in said)
+
+
 def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(run: Run, folder: Path, choices: object) -> None:
         (folder / "half-written").touch()

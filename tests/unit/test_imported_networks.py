@@ -152,6 +152,13 @@ def test_without_a_discriminator_one_is_drawn_and_that_is_said(tmp_path: Path) -
         assert run.family.discriminator.input.weight.std() > 0.5  # not left at what memory held
 
 
+def test_a_discriminator_that_takes_no_image_in_is_left_out(tmp_path: Path) -> None:
+    drawn = Drawn(WIDTHS)
+    del drawn.d[f"b{4 << len(WIDTHS) - 1}"].parts["fromrgb"]
+    notes = imported(drawn, tmp_path, D=drawn.d).config["imported"]["notes"]
+    assert any("takes the image in at 0 places, not 1" in note for note in notes)
+
+
 def test_layers_without_noise_have_a_strength_of_0(tmp_path: Path) -> None:
     drawn = Drawn(WIDTHS)
     for block in drawn.g["synthesis"].parts.values():

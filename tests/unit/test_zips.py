@@ -54,3 +54,28 @@ def test_members_without_a_name_are_damage(tmp_path: Path) -> None:
         archive.filelist[0].filename = ""
     with pytest.raises(zipfile.BadZipFile, match="has no name"):
         Zip(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("place", [tuple(range(20, 24)), tuple(range(42, 46))], ids=["bytes packed", "where it begins"])
+def test_members_that_go_beyond_the_archive_are_damage(tmp_path: Path, place: tuple[int, ...]) -> None:
+    """Asking for what is not there costs memory before the first byte is read."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x", b"text")
+    content = bytearray(buffer.getvalue())
+    at = content.index(b"PK\1\2")
+    content[at + place[0] : at + place[-1] + 1] = (2**31).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(zipfile.BadZipFile, match="more bytes than there are"):
+        Zip(tmp_path / "x.zip")
+
+
+def test_an_archive_with_something_before_it_is_read(tmp_path: Path) -> None:
+    """Of programs that unpack themselves, say: places are counted from where the archive begins."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x", b"text")
+        archive.writestr("y", b"")
+    (tmp_path / "x.zip").write_bytes(b"#!/bin/sh\n" * 100 + buffer.getvalue())
+    with Zip(tmp_path / "x.zip") as found:
+        assert found.read("x") == b"text"

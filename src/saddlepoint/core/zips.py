@@ -11,7 +11,8 @@ class Zip(zipfile.ZipFile):
     """An archive to read from.
 
     The standard library takes a name for UTF-8 where the archive says so, and raises what no reader expects where it
-    is not: in the list of members, or before a member itself.
+    is not: in the list of members, or before a member itself. It also asks for as much memory as a member says it has,
+    before it reads the first byte of it.
 
     Args:
         file: a path, or an open file.
@@ -29,6 +30,9 @@ class Zip(zipfile.ZipFile):
         if not all(member.filename for member in self.filelist):  # `ZipInfo.is_dir` looks at the last character
             self.close()
             raise zipfile.BadZipFile("a member of it has no name")
+        if any(member.header_offset + member.compress_size > self.start_dir for member in self.filelist):
+            self.close()
+            raise zipfile.BadZipFile("a member of it says that it has more bytes than there are")
 
     def open(self, *args: Any, **options: Any) -> IO[bytes]:
         """Open a member, as `zipfile.ZipFile.open` does."""

@@ -82,7 +82,7 @@ def write_model(run: Run, folder: Path, choices: Choices) -> dict[str, Any]:
     write_json(folder / "model.json", description)
     description["parity"] = parity = check(run.family, folder, _real_images(run))
     exact = f", {parity['from_64_bits']:.1e} from 64 bits" if "from_64_bits" in parity else ""
-    say(f"onnx: at most {parity['largest']:.1e} from PyTorch{exact} in batches of 1 to 64")
+    say(f"onnx: at most {parity['largest']:.1e} from PyTorch{exact} in batches of 1 to {parity['batch_sizes'][-1]}")
     description["half"] = _cost(run, folder, graphs, before, choices)
     write_json(folder / "model.json", description)
     return description

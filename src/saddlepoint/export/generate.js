@@ -4,7 +4,15 @@ const graphs = Object.fromEntries(spec.graphs.map((graph) => [graph.name, graph]
 const sessions = {};
 let ort, said = "", shown = null, picture = null, alone = null, busy = false, wanted = null;
 
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const numbers = spec.shape.reduce((a, b) => a * b, 1);
+// Samples in one call of the runtime: while it computes the page stands still.
+const part = Math.max(1, Math.floor(16 * 3 * 64 * 64 / numbers));
+
+function bytes(text) {
+  const letters = atob(text), found = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) found[i] = letters.charCodeAt(i);
+  return found;
+}
 
 // A small generator of random numbers (splitmix32), so that a seed means the same samples on every device.
 function random(seed) {
@@ -43,9 +51,27 @@ function draws(name, n, uniform) {
 }
 
 async function run(name, given) {
-  const session = sessions[name];
-  const feeds = Object.fromEntries(session.inputNames.map((input) => [input, given[input]]));
-  return (await session.run(feeds))[session.outputNames[0]];
+  const session = sessions[name], names = session.inputNames, n = given[names[0]].dims[0], found = [];
+  for (let first = 0; first < n; first += part) {
+    const last = Math.min(n, first + part);
+    const feeds = Object.fromEntries(names.map((input) => [input, rows(given[input], first, last)]));
+    if (n > part) await toldOf(first, n);
+    found.push((await session.run(feeds))[session.outputNames[0]]);
+  }
+  if (found.length === 1) return found[0];
+  const [one] = found, size = one.data.length / one.dims[0], all = new one.data.constructor(n * size);
+  found.forEach((piece, index) => all.set(piece.data, index * part * size));
+  return new ort.Tensor(one.type, all, [n, ...one.dims.slice(1)]);
+}
+
+function rows(whole, first, last) {
+  const size = whole.data.length / whole.dims[0];
+  return new ort.Tensor(whole.type, whole.data.slice(first * size, last * size), [last - first, ...whole.dims.slice(1)]);
+}
+
+async function toldOf(done, n) {
+  element("status").textContent = `${done} of ${n} samples.`;
+  await new Promise((drawn) => setTimeout(drawn, 20));
 }
 
 function chosenLabels(n, uniform) {
@@ -67,8 +93,8 @@ async function generate(n, seed) {
     inputs = await run("inputs", draws("inputs", n, uniform));
   } else {
     if (!picture) return null;
-    const size = spec.shape.reduce((a, b) => a * b, 1), values = new Float32Array(n * size);
-    for (let i = 0; i < n; i++) values.set(picture, i * size);
+    const values = new Float32Array(n * numbers);
+    for (let i = 0; i < n; i++) values.set(picture, i * numbers);
     inputs = new ort.Tensor("float32", values, [n, ...spec.shape]);
   }
   return made(inputs, n, chosenLabels(n, uniform), uniform);
@@ -98,13 +124,14 @@ async function made(inputs, n, labels, uniform) {
 async function between(seed, steps) {
   const ends = [];
   for (const end of [seed, seed + 1]) ends.push(await run("inputs", draws("inputs", 1, random(end))));
-  const size = spec.shape.reduce((a, b) => a * b, 1), values = new Float32Array(steps * size);
+  const values = new Float32Array(steps * numbers);
   for (let step = 0; step < steps; step++) {
     const uniform = random(seed), share = step / (steps - 1);
+    if (part === 1) await toldOf(step, steps);
     draws("inputs", 1, uniform);
     const place = ends[0].data.map((value, i) => value * (1 - share) + ends[1].data[i] * share);
     const one = await made(new ort.Tensor("float32", place, ends[0].dims), 1, chosenLabels(1, uniform), uniform);
-    values.set(one.data, step * size);
+    values.set(one.data, step * numbers);
   }
   return { data: values, dims: [steps, ...spec.shape] };
 }

@@ -174,7 +174,7 @@ async function start() {
   const what = { image: graphs.inputs ? "Images" : "Translations", vector: "Points", sequence: "Time series" }[spec.modality];
   element("title").textContent = document.title = `${what} by ${spec.family}, trained on ${spec.data.name}`;
   element("about").textContent = `Run ${spec.run}. Licence of the data: ${spec.data.licence}. ${spec.samples_seen.toLocaleString("en")} ` +
-    `samples seen in training; weights kept in 16 bits.`;
+    `samples seen in training${spec.half && !spec.half.refused ? "; weights kept in 16 bits" : ""}.`;
   element("classes").hidden = !spec.classes.length;
   const any = graphs.inputs ? [["", "as in the data"]] : [];  // a picture is translated into one that is named
   for (const [value, name] of [...any, ...spec.classes.map((name, index) => [index, name])]) {
@@ -198,6 +198,7 @@ async function start() {
   element("single").hidden = spec.modality !== "image" || element("counted").hidden;
   element("canvas").style.imageRendering = spec.modality === "image" ? "pixelated" : "auto";
   if (spec.modality === "vector") element("count").value = element("count").max;
+  if (part < 4 && !element("counted").hidden) element("count").value = part === 1 ? 1 : 4;
   element("walk").hidden = spec.modality !== "image" || !graphs.inputs;
   element("numbers").hidden = element("seeded").hidden;
   element("walk").addEventListener("click", walk);

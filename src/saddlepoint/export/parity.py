@@ -32,6 +32,9 @@ VISIBLE = 1 / 255
 SIZES = (1, 2, 7, 64)
 """Batch sizes of the check; each has a seed of its own."""
 
+AT_ONCE = 64 * 3 * 64 * 64
+"""Numbers in the largest minibatch: of samples with more than 64x64 pixels fewer are made, at least two."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -41,6 +44,15 @@ class Trial:
     labels: Tensor | None
     recorded: RandomInputs
     wanted: np.ndarray
+
+
+def sizes_for(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the batch sizes of the check for samples of a shape: `SIZES`, the largest no more than `AT_ONCE` allows.
+
+    64 samples of 1,024 pixels would take a core for minutes in either program.
+    """
+    most = max(2, min(SIZES[-1], AT_ONCE // math.prod(shape)))
+    return (*(size for size in SIZES if size < most), most)
 
 
 @torch.no_grad()
@@ -61,7 +73,8 @@ def check(family: Family, folder: Path, inputs: Tensor | None = None) -> dict[st
         ConfigError: if a sample is further away than that.
     """
     exported, largest, far = Generator(folder, threads=1, runtime="onnxruntime"), 0.0, list[tuple[Trial, np.ndarray]]()
-    for seed, n in enumerate(SIZES):
+    sizes = sizes_for(family.data.shape)
+    for seed, n in enumerate(sizes):
         random = stream("cpu", "parity", seed)
         with RandomInputs() as recorded:
             z = family.sample_inputs(n, random)
@@ -79,7 +92,7 @@ def check(family: Family, folder: Path, inputs: Tensor | None = None) -> dict[st
             largest = max(largest, gap)
             if not gap < TOLERANCE:
                 far.append((trial, found))
-    told = {"largest": largest, "tolerance": TOLERANCE, "batch_sizes": list(SIZES)}
+    told = {"largest": largest, "tolerance": TOLERANCE, "batch_sizes": list(sizes)}
     return told | (_against_64_bits(family, far, largest) if far else {})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,16 @@ from torch import Tensor
 
 from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.core.progress import Say
+from saddlepoint.core.progress import Say, duration
 from saddlepoint.engine.machine.runtime import seed_for
+from saddlepoint.export.parity import AT_ONCE
 from saddlepoint.run.run import Run
 
 SAMPLES = 256
-"""Samples whose values are compared."""
+"""Samples whose values are compared; of large images fewer, as many as have `parity.AT_ONCE` numbers four times."""
+
+PATIENCE = 600
+"""Seconds of processor time that the samples for a figure of quality may take."""
 
 MOST = 5e-3
 """Largest distance of values in [-1, 1] that is taken for smaller files: two thirds of a level of a byte."""
@@ -46,7 +52,10 @@ def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
     if not graphs:
         return None
     fp16 = Generator(folder, half=True, threads=1, runtime="onnxruntime")
-    one, other = (_made(run, exported, SAMPLES, 0) for exported in (whole, fp16))
+    n = max(2, min(SAMPLES, 4 * AT_ONCE // math.prod(run.family.data.shape)))
+    started = time.thread_time()
+    one, other = (_made(run, exported, n, 0) for exported in (whole, fp16))
+    seconds = (time.thread_time() - started) / n
     gaps = np.abs(one - other) / max(1.0, float(np.nanmax(np.abs(one))))
     found: dict[str, Any] = {
         "bytes": sum(graph["half"]["bytes"] for graph in graphs),
@@ -56,7 +65,7 @@ def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
     }
     say(f"16 bits: values at most {found['largest']:.1e} away, {found['mean']:.1e} in the mean")
     measure = measure and found["largest"] <= MOST
-    return found | (_figures(run, whole, fp16, say) if measure else {})
+    return found | (_figures(run, whole, fp16, seconds, say) if measure else {})
 
 
 def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
@@ -64,16 +73,19 @@ def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed_for("half", seed))
     given = run.inputs(n, seed=seed).numpy()
     labels = exported.labels(n, rng)
-    pieces = []
-    for start in range(0, n, 250):
-        part = slice(start, start + 250)
+    pieces, size = [], max(1, min(250, 4 * AT_ONCE // math.prod(run.family.data.shape)))
+    for start in range(0, n, size):
+        part = slice(start, start + size)
         noise = exported.noise("model", len(given[part]), rng)
         pieces.append(exported.generate(given[part], None if labels is None else labels[part], noise))
     return np.concatenate(pieces)
 
 
-def _figures(run: Run, whole: Any, fp16: Any, say: Say) -> dict[str, Any]:
-    """Measure both generators; control rows, which a report would have beside them, say nothing of the difference."""
+def _figures(run: Run, whole: Any, fp16: Any, seconds: float, say: Say) -> dict[str, Any]:
+    """Measure both generators; control rows, which a report would have beside them, say nothing of the difference.
+
+    Nothing is measured where the samples, so many ``seconds`` each of both, would take longer than `PATIENCE`.
+    """
     from saddlepoint.evaluation.protocol import task_of
     from saddlepoint.evaluation.sets import Bench, Subject
 
@@ -88,6 +100,12 @@ def _figures(run: Run, whole: Any, fp16: Any, say: Say) -> dict[str, Any]:
             tasks = [
                 task_of(name, Bench(one, dataset, 0, cache_dir=cache_dir() / "controls", say=say)) for one in subjects
             ]
+            if (needed := seconds * tasks[0][1].n) > PATIENCE:
+                say(
+                    f"16 bits: quality was not measured, because {tasks[0][1].n:,} samples of both would take "
+                    f"{duration(needed, about=True)}"
+                )
+                return {}
             rows = [protocol.measure(protocol.model(task.bench, task.n), task)[0] for protocol, task in tasks]
         except (ConfigError, DataError):
             continue

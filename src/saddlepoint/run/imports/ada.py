@@ -96,6 +96,8 @@ def discriminator_of(part: Part) -> Discriminator:
         raise Unsupported(f"its discriminator has {str(maps)[:20]} maps of deviations, not one")
     readers = [block.parts["fromrgb"] for block in blocks if "fromrgb" in block.parts]
     readers += [last.parts["fromrgb"]] if kind == "skip" else []
+    if len(readers) != (places := len(blocks) + 1 if kind == "skip" else 1):
+        raise Unsupported(f"its {kind} discriminator takes the image in at {len(readers)} places, not {places}")
     shared = math.sqrt(0.5) if kind == "residual" else 1.0
     inner = [
         Block(
