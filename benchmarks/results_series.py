@@ -11,7 +11,6 @@ begin (``start`` learned), as the default still does for sines; `series_starts.p
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from records import cell, figures_of, head_of, keep, kept_rows, line_of, measured_on, run_or_write, train, write_section
-from scipy.stats import t as student
 
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.evaluation import Report, Subject, evaluate
+from saddlepoint.evaluation.protocol import protocols
 from saddlepoint.evaluation.sequences import BOOTSTRAP, SEQUENCE_CONTROLS, make_sequences
+from saddlepoint.metrics.bootstrap import student_interval
 from saddlepoint.run import api
 
 HERE = Path(__file__).parent
@@ -143,14 +143,15 @@ SHOWN = (
 )
 
 
-def over_seeds(values: Sequence[float], digits: int = 3) -> str:
-    """Return the mean over training seeds with Student's interval."""
+def over_seeds(values: Sequence[float], digits: int = 3, metric: str = "") -> str:
+    """Return the mean over training seeds with Student's interval, within what the metric of this name can be."""
     mean = statistics.mean(values)
     if len(values) < 3:
         # With one degree of freedom Student's interval is wider than any figure here.
         return f"**{mean:.{digits}f}**"
-    half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"**{mean:.{digits}f}** [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
+    ends = next(((m.least, m.most) for p in protocols().values() for m in p.metrics if m.name == metric), ())
+    low, high = student_interval(values, *ends)
+    return f"**{mean:.{digits}f}** [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
@@ -175,7 +176,7 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
                 [kept["figures"]["model"][m]["value"] for _, kept in own if m in kept["figures"]["model"]]
                 for m, _ in SHOWN
             ]
-            means = [over_seeds(v) if v else "" for v in values]
+            means = [over_seeds(v, metric=m) if v else "" for v, (m, _) in zip(values, SHOWN, strict=True)]
             lines.append(line_of([preset, f"mean of {len(own)}", "", *means]))
     controls = found[0][1]["figures"]
     for name in (n for n in SEQUENCE_CONTROLS if n in controls):

@@ -82,7 +82,7 @@ def mean(kept: Sequence[dict[str, Any]], metric: str, digits: int | None = None)
         return f"**{cell(figures[0], digits)}**, 1 seed".replace(" [", "** [").replace("]**", "]")
     values = [figure["value"] for figure in figures]
     digits = digits or (3 if abs(values[0]) < 10 else 1)
-    return f"{results_series.over_seeds(values, digits)}, {len(values)} seeds"
+    return f"{results_series.over_seeds(values, digits, metric)}, {len(values)} seeds"
 
 
 def control(kept: Sequence[dict[str, Any]], name: str, metric: str, digits: int | None = None) -> str:

@@ -99,6 +99,35 @@ def test_a_page_samples_by_seed_and_class(browser: Any, page_of: Any) -> None:
     page.close()
 
 
+def test_many_samples_in_parts_are_those_of_one_call(browser: Any, page_of: Any) -> None:
+    complaints: list[str] = []
+    page = opened(browser, page_of("conditional"), complaints)
+    page.evaluate(
+        """() => {
+             window.heard = [];
+             new MutationObserver(() => heard.push(element("status").textContent))
+               .observe(element("status"), { childList: true });
+           }"""
+    )
+    n, gap = page.evaluate(
+        """async () => {
+             const n = 2 * part + 1, sliced = await generate(n, 5), uniform = random(5);
+             const whole = async (name, given) => {
+               const feeds = Object.fromEntries(sessions[name].inputNames.map((input) => [input, given[input]]));
+               return (await sessions[name].run(feeds))[sessions[name].outputNames[0]];
+             };
+             const inputs = await whole("inputs", draws("inputs", n, uniform)), labels = chosenLabels(n, uniform);
+             const made = await whole("model", { inputs, ...labels, ...draws("model", n, uniform) });
+             if (made.dims.join() !== sliced.dims.join()) throw new Error(sliced.dims.join());
+             return [n, made.data.reduce((most, value, i) => Math.max(most, Math.abs(value - sliced.data[i])), 0)];
+           }"""
+    )
+    assert gap < 1e-5
+    assert f"{n - 1} of {n} samples." in page.evaluate("heard")
+    assert complaints == []
+    page.close()
+
+
 def test_one_picture_is_seen_large_and_all_again(browser: Any, page_of: Any) -> None:
     complaints: list[str] = []
     page = opened(browser, page_of("conditional"), complaints)

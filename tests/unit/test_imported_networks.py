@@ -103,6 +103,14 @@ def test_files_of_the_port_are_read_in_both_forms(archive: bool, tmp_path: Path)
     assert run.config["imported"]["file"] == "cats.pt"
 
 
+def test_a_port_with_a_tensor_of_no_numbers_is_refused(tmp_path: Path) -> None:
+    state = as_port(Drawn((4, 4), w=8))
+    state["g_ema"]["to_rgbs.0.conv.weight"] = torch.zeros(1, 3, 0, 1, 1)
+    torch.save(state, tmp_path / "faces.pt")
+    with pytest.raises(CheckpointError, match=r"'to_rgbs.0.conv.weight' has no numbers"):
+        import_weights(tmp_path / "faces.pt", tmp_path / "made")
+
+
 def test_a_mean_of_w_that_is_not_there_is_that_of_many_points(tmp_path: Path) -> None:
     drawn = Drawn((8, 8, 4), w=8)
     torch.save(as_port(drawn), tmp_path / "cats.pt")
@@ -201,6 +209,11 @@ def no_images_at_each_side(drawn: Drawn) -> dict[str, Any]:
     return {}
 
 
+def no_numbers(drawn: Drawn) -> dict[str, Any]:
+    drawn.g["synthesis"]["b4"]["torgb"].tensors["weight"] = torch.zeros(3, 0, 1, 1)
+    return {}
+
+
 def uneven_filter(drawn: Drawn) -> dict[str, Any]:
     for block in drawn.g["synthesis"].parts.values():
         block.tensors["resample_filter"] = torch.full((3, 3), 1 / 9)
@@ -215,6 +228,7 @@ def uneven_filter(drawn: Drawn) -> dict[str, Any]:
         (not_a_number, "no finite number"),
         (other_shape, r"\(5,\) where 'generator.layers.0.bias' is \(6,\)"),
         (no_images_at_each_side, "image at each side"),
+        (no_numbers, r"has no numbers: its shape is \(3, 0, 1, 1\)"),
         (uneven_filter, "resampling filter"),
     ],
 )

@@ -74,6 +74,25 @@ def test_figures_of_a_winner_are_means_over_its_seeds_beside_the_floor_of_each()
     assert winner._figures([]) == []
 
 
+def test_an_interval_ends_where_the_figure_must() -> None:
+    """Student's interval of two shares near 1 is cut at 1, that of a distance at 0, and one of equal shares is none."""
+    share, distance = Metric("share", "higher", least=0, most=1), Metric("distance", "lower", least=0)
+    free = Metric("kernel distance", "lower")
+
+    def result(values: tuple[float, ...]) -> Result:
+        metrics = (share, distance, free)
+        rows = tuple(Row(m.name, "generator (EMA)", value) for m, value in zip(metrics, values, strict=True))
+        return Result("fd10k_pixels_test", "", metrics, rows, "", "blobs", "ab", 0)
+
+    one, two, three = winner._figures([[result((0.90, 1.0, 1.0))], [result((0.98, 2.0, 2.0))]])
+    half = 12.706204736432095  # Student's quantile, one degree of freedom
+    assert one.interval == (pytest.approx(0.94 - half * 0.04), 1.0)
+    assert two.interval == (0.0, pytest.approx(1.5 + half * 0.5))
+    assert three.interval == (pytest.approx(1.5 - half * 0.5), pytest.approx(1.5 + half * 0.5))
+    alike = winner._figures([[result((1.0, 0.0, 0.5))], [result((1.0, 0.0, 0.5))]])
+    assert [(figure.value, figure.interval) for figure in alike] == [(1.0, None), (0.0, None), (0.5, None)]
+
+
 def test_trials_at_work_are_no_crosses(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = list[tuple[int, str]]()
     kept_mark = trials._mark

@@ -56,7 +56,8 @@ def _print_winner(winner: Winner) -> None:
     tell(f"winner:   trial {winner.trial}, trained again with {seeds}, on held-out rows:")
     table = Table("protocol", "figure", "mean", "95% interval over seeds", "held-out rows", box=None)
     for figure in winner.figures:
-        interval = "" if figure.interval is None else f"[{figure.interval[0]:.4g}, {figure.interval[1]:.4g}]"
+        alike = "all alike" if len(figure.values) > 1 else ""
+        interval = alike if figure.interval is None else f"[{figure.interval[0]:.4g}, {figure.interval[1]:.4g}]"
         name = f"{figure.metric} {ARROWS.get(figure.better, '')}".strip()
         table.add_row(figure.protocol, name, f"{figure.value:.4g}", interval, shown(figure.floor))
     LiteralConsole(soft_wrap=False).print(table)

@@ -170,17 +170,33 @@ def publish(
         }
         for split, n in rows.items()
     }  # fmt: skip
-    # Data without a table or a labelling keeps the fingerprint it always had.
-    table = {} if layout is None else {"static": static, "layout": layout.to_json()}
-    more = [part for part in (table, labelling) if part]
-    identity = json.dumps([modality, list(classes), splits, *more], sort_keys=True)
+    table = _table(static, layout)
     meta = {
         "format": FORMAT, "modality": modality, "classes": list(classes),
-        "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
+        "fingerprint": fingerprint_of(modality, classes, splits, static, layout, labelling),
         "findings": findings_to_json(as_findings(notes)), "labelling": labelling,
         **({"look": look.to_json()} if look is not None and look.to_json() else {}), "splits": splits, **table,
     }  # fmt: skip
     _finish(work, entry, json.dumps(meta, indent=1))
+
+
+def fingerprint_of(
+    modality: Modality, classes: Sequence[str], splits: Mapping[str, Mapping[str, Any]], static: int,
+    layout: Layout | None, labelling: tuple[tuple[int, ...], ...],
+) -> str:  # fmt: skip
+    """Return the fingerprint of data: hexadecimal SHA-256 of what it is, and of the digests of its arrays.
+
+    Args:
+        modality, classes, static, layout, labelling: as in `publish`.
+        splits: of each the ``shape`` and ``dtype`` of its rows, and the SHA-256 of ``x`` and ``labels`` (or None).
+    """
+    # Data without a table or a labelling keeps the fingerprint it always had.
+    more = [part for part in (_table(static, layout), labelling) if part]
+    return hashlib.sha256(json.dumps([modality, list(classes), splits, *more], sort_keys=True).encode()).hexdigest()
+
+
+def _table(static: int, layout: Layout | None) -> dict[str, Any]:
+    return {} if layout is None else {"static": static, "layout": layout.to_json()}
 
 
 def _finish(work: Path, entry: Path, meta: str) -> None:

@@ -21,6 +21,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import give_usual_mode, write_atomically
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.identity import entry_of
 from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.kinds import array_kind
 from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels
@@ -157,7 +158,7 @@ def _folder() -> Path:
 
 def _hold_dataset(dataset: Dataset) -> str:
     """Hold a prepared data set: where the cache has it already, by a note that says where."""
-    entry = _entry_of(dataset)
+    entry = entry_of(dataset)
     name = PREFIX + (_digest_of(dataset) if entry is None else dataset.fingerprint[:16])
     if entry is not None:
         _point(name, entry, dataset.fingerprint)
@@ -165,35 +166,6 @@ def _hold_dataset(dataset: Dataset) -> str:
         _publish(name, dataset)
     _remember(name, lambda _: dataset_source(dataclasses.replace(dataset, name=name), name))
     return name
-
-
-def _entry_of(dataset: Dataset) -> Path | None:
-    """Return the entry of the cache that holds exactly these rows; None if there is none.
-
-    A data set from which rows were taken with `dataclasses.replace` still has the fingerprint of all, and a slice of a
-    memory map the file of the whole.
-    """
-    file = getattr(dataset.splits["train"].x, "filename", None)
-    if not file or not (Path(file).parent / "meta.json").is_file():
-        return None
-    kept = cache.read(Path(file).parent, dataset.name)
-    if kept is None or dataclasses.replace(kept, splits={}) != dataclasses.replace(dataset, splits={}):
-        return None
-    same = kept.splits.keys() == dataset.splits.keys() and all(
-        _is_whole(dataset.splits[split].x, part.x) and _equal(dataset.splits[split].labels, part.labels)
-        for split, part in kept.splits.items()
-    )
-    return Path(file).parent if same else None
-
-
-def _is_whole(x: np.ndarray, kept: np.ndarray) -> bool:
-    """Whether rows are all of those of a memory map, in their order; no row is read."""
-    files = [getattr(rows, "filename", None) for rows in (x, kept)]
-    return files[0] is not None and files[0] == files[1] and (x.shape, x.strides) == (kept.shape, kept.strides)
-
-
-def _equal(labels: np.ndarray | None, kept: np.ndarray | None) -> bool:
-    return labels is kept if labels is None or kept is None else np.array_equal(labels, kept)
 
 
 def _digest_of(dataset: Dataset) -> str:

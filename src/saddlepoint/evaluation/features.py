@@ -16,6 +16,7 @@ from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
 from saddlepoint.data.dataset import Dataset, evenly
+from saddlepoint.data.identity import identified
 from saddlepoint.data.sources.hub import offline
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, mnist_lenet
 from saddlepoint.metrics.imagenet import NAME as IMAGENET_LITE
@@ -170,6 +171,7 @@ def kept_classifier(
     Raises:
         DataError: if there are no labelled rows.
     """
+    dataset = identified(dataset)
     what = f"{name}-v{_VERSION}.{_CHOICE}-{rows}x{epochs}-{dataset.fingerprint[:16]}"
     path = cache_dir() / "extractors" / f"{what}.safetensors"
     try:
@@ -199,6 +201,7 @@ def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:
         raise ConfigError(
             f"'{name}' is trained on its own data set only; for '{dataset.name}' choose {IMAGENET_LITE} or pixels"
         )
+    dataset = identified(dataset)
     path = cache_dir() / "extractors" / f"{name}-v{_VERSION}-{dataset.fingerprint[:16]}.safetensors"
     try:
         classifier, _, digest = load_classifier(path, path.with_suffix(".sha256").read_text().strip())
@@ -216,7 +219,7 @@ def _train(dataset: Dataset, wanted: Trained, path: Path, say: Say | None) -> tu
         say(f"{wanted.name}: training a classifier on {len(train):,} rows, once; it takes some minutes and is kept")
     training = train_classifier(
         train.x, train.labels, valid=(valid.x, valid.labels), classes=len(dataset.classes), epochs=_EPOCHS,
-        flip=wanted.flip, say=say,
+        batch=min(128, len(train)), flip=wanted.flip, say=say,
     )  # fmt: skip
     facts = {"name": wanted.name, "version": _VERSION, "data": dataset.name, "fingerprint": dataset.fingerprint}
     return training.classifier, save_classifier(path, training.classifier, facts)

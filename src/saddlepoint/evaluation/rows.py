@@ -49,12 +49,15 @@ class Metric:
         better: the direction in which samples are better; ``neither`` for figures with a target, or without one.
         unit: of the value; "" for none.
         digits: decimals shown of figures below 10; larger ones show fewer.
+        least, most: between which the figure lies whatever the samples are, such as 0 and 1 for a share; None: no end.
     """
 
     name: str
     better: Better
     unit: str = ""
     digits: int = 2
+    least: float | None = None
+    most: float | None = None
 
     def show(self, value: float) -> str:
         """Return the value as people read it.
@@ -174,6 +177,8 @@ class Result:
         _demand(values, seed=int, version=int, seconds=_NUMBER, **words)
         for metric in values["metrics"]:
             _demand(metric, name=str, better=str, unit=str, digits=int)
+            for end in ("least", "most"):
+                _demand({end: metric.get(end)}, **{end: (*_NUMBER, type(None))})
             if metric["better"] not in DIRECTIONS or not 0 <= metric["digits"] <= _MOST_DIGITS:
                 raise ValueError(f"'{metric['name'][:60]}' has no direction, or {str(metric['digits'])[:20]} digits")
         metrics = tuple(Metric(**metric) for metric in values["metrics"])

@@ -16,6 +16,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import from_bytes, to_bytes
 from saddlepoint.data.dataset import Dataset, Split, evenly
+from saddlepoint.data.identity import identified
 from saddlepoint.evaluation.features import extractor_for, own_classifier
 from saddlepoint.evaluation.sample_set import SampleSet, read_arrays, write_arrays
 from saddlepoint.evaluation.sequences import SEQUENCE_CONTROLS, make_sequences, ragged_well
@@ -134,7 +135,7 @@ class Bench:
         download: bool = True,
     ) -> None:
         # Figures are of 8 bits, as pictures are looked at.
-        self.dataset = dataset.in_bytes()
+        self.dataset = identified(dataset).in_bytes()
         self.subject, self.seed, self.cache_dir = subject, seed, cache_dir
         self.say, self.detail = say, detail
         self._extractor_name, self._download = features, download

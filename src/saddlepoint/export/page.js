@@ -173,8 +173,9 @@ async function given(file) {
 async function start() {
   const what = { image: graphs.inputs ? "Images" : "Translations", vector: "Points", sequence: "Time series" }[spec.modality];
   element("title").textContent = document.title = `${what} by ${spec.family}, trained on ${spec.data.name}`;
-  element("about").textContent = `Run ${spec.run}. Licence of the data: ${spec.data.licence}. ${spec.samples_seen.toLocaleString("en")} ` +
-    `samples seen in training${spec.half && !spec.half.refused ? "; weights kept in 16 bits" : ""}.`;
+  const seen = spec.samples_seen ? ` ${spec.samples_seen.toLocaleString("en")} samples seen in training.` : "";  // 0: imported
+  const half = spec.half && !spec.half.refused ? " Weights kept in 16 bits." : "";
+  element("about").textContent = `Run ${spec.run}. Licence of the data: ${spec.data.licence}.${seen}${half}`;
   element("classes").hidden = !spec.classes.length;
   const any = graphs.inputs ? [["", "as in the data"]] : [];  // a picture is translated into one that is named
   for (const [value, name] of [...any, ...spec.classes.map((name, index) => [index, name])]) {

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError, suggest
@@ -58,6 +58,30 @@ def normal_interval(value: float, error: float) -> tuple[float, float]:
     (0.02, 1.98)
     """
     return value - Z * error, value + Z * error
+
+
+def student_interval(
+    values: Sequence[float] | np.ndarray, least: float | None = None, most: float | None = None
+) -> tuple[float, float]:
+    """Return Student's interval for the mean that values are drawn around, cut at the ends of what a mean can be.
+
+    The mean of shares is a share: what lies beyond 0 or 1 holds no mean, so that the cut interval covers exactly as
+    often as the whole one. On the logit scale it would be an interval for something else, the mean of the logits, and
+    there is none of a share of 0 or 1.
+
+    Args:
+        values: at least two, independent.
+        least, most: ends of what a value can be; None: there is none.
+
+    >>> [tuple(round(end, 3) for end in student_interval([0.9, 0.98], *ends)) for ends in ((), (0, 1))]
+    [(0.432, 1.448), (0.432, 1)]
+    """
+    values = np.asarray(values, float)
+    value = float(values.mean())
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * float(values.std(ddof=1) / math.sqrt(len(values)))
+    # Rounding must not leave the mean outside.
+    low = value - half if least is None else min(value, max(least, value - half))
+    return low, value + half if most is None else max(value, min(most, value + half))
 
 
 def squared_interval(

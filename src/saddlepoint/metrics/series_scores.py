@@ -10,11 +10,10 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import stdtrit
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.metrics.bootstrap import LEVEL, Estimate
+from saddlepoint.metrics.bootstrap import Estimate, student_interval
 from saddlepoint.metrics.convolutional import Convolutional
 from saddlepoint.metrics.recurrent import Recurrent, fit, minibatches
 from saddlepoint.metrics.windows import as_windows, divide, reach, window_lengths
@@ -53,16 +52,17 @@ def _both(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def over_runs(values: np.ndarray, **details: int | float | str) -> Estimate:
-    """Return the mean over runs of a measurement, with Student's interval.
+def over_runs(
+    values: np.ndarray, least: float = 0.0, most: float | None = None, **details: int | float | str
+) -> Estimate:
+    """Return the mean over runs of a measurement, with Student's interval between what the figure can be.
 
     The interval covers what another division and another start of the networks would give for the same samples. It does
     not count the draw of the samples, nor another training of the generator.
     """
     value = float(values.mean())
     error = float(values.std(ddof=1) / math.sqrt(len(values)))
-    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * error
-    return Estimate(value, (value - half, value + half), error, {"runs": len(values), **details})
+    return Estimate(value, student_interval(values, least, most), error, {"runs": len(values), **details})
 
 
 def discriminative_2019(
@@ -103,7 +103,7 @@ def discriminative_2019(
     units = max(1, np.asarray(real).shape[-1] // 2)
     network = Recurrent(runs, np.asarray(real).shape[-1], units, 1, torch.Generator().manual_seed(seed), layers)
     own = _classify(real, fake, parts, network, iterations, _BATCH_2019, _RATE_2019, seed, decay=False)
-    return over_runs(np.abs(own - 0.5), accuracy=float(own.mean()), units=units, layers=layers)
+    return over_runs(np.abs(own - 0.5), most=0.5, accuracy=float(own.mean()), units=units, layers=layers)
 
 
 def discriminative(
@@ -153,7 +153,7 @@ def discriminative(
     if convolutional:
         network = Convolutional(runs, a.shape[2], units, 1, generator)
     accuracy = _classify(a, b, [own, other], network, iterations, _BATCH, _RATE, seed, decay=True)
-    return over_runs(accuracy - 0.5, accuracy=float(accuracy.mean()), units=units)
+    return over_runs(accuracy - 0.5, -0.5, 0.5, accuracy=float(accuracy.mean()), units=units)
 
 
 def with_steps(x: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ Every window is independent of the others and begins in the stationary law (Hest
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
+from saddlepoint.data.identity import fingerprint_of_drawn
 from saddlepoint.data.options import MAX_WINDOW, MIN_WINDOW
 from saddlepoint.data.plan import as_findings
 from saddlepoint.data.series.layout import Column, Layout
@@ -199,14 +199,11 @@ def load_process(name: str, window: int | None = None) -> Dataset:
     drawn = [process.draw(rows, steps, np.random.default_rng((_SEED, index))) for index in range(len(SPLITS))]
     low, high = drawn[0].min((0, 1)), drawn[0].max((0, 1))
     columns = [Column(c, float(a), float(b)) for c, a, b in zip(process.columns, low, high, strict=True)]
-    layout, digest = Layout(tuple(columns), process.columns, whole=True), hashlib.sha256(f"{name} {steps}".encode())
-    splits = {}
-    for split, x in zip(SPLITS, drawn, strict=True):
-        scaled = layout.scale(x).astype(np.float32)
-        digest.update(scaled.tobytes())
-        splits[split] = Split(scaled)
+    layout = Layout(tuple(columns), process.columns, whole=True)
+    splits = {split: Split(layout.scale(x).astype(np.float32)) for split, x in zip(SPLITS, drawn, strict=True)}
     note = (
         f"drawn from {process.summary}, seed {_SEED}: {rows:,} windows of {steps} steps in each part, independent of "
         "one another, so that held-out windows are what a perfect generator would give"
     )
-    return Dataset(name, "sequence", splits, (), digest.hexdigest(), as_findings([note]), layout=layout)
+    fingerprint = fingerprint_of_drawn(f"{name} {steps}", splits)
+    return Dataset(name, "sequence", splits, (), fingerprint, as_findings([note]), layout=layout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
+from saddlepoint.data.identity import fingerprint_of_drawn
 from saddlepoint.data.options import MAX_WINDOW, MIN_WINDOW
 from saddlepoint.data.plan import as_findings
 
@@ -62,14 +62,13 @@ def load_sines(name: str, window: int | None = None) -> Dataset:
     model, time = SINES[name], TIME if window is None else window
     if not MIN_WINDOW <= time <= MAX_WINDOW:
         raise DataError(f"--window is {time}, but a window has {MIN_WINDOW} to {MAX_WINDOW} steps")
-    splits, digest = {}, hashlib.sha256(name.encode())
+    splits = dict[str, Split]()
     for index, (split, rows) in enumerate(zip(SPLITS, ROWS, strict=True)):
         x = model.sample(min(rows, _MOST_STEPS // time), np.random.default_rng((_SEED, index)), time)
-        digest.update(x.tobytes())
         splits[split] = Split(x)
     (low, high), (first, last) = model.frequency, model.phase
     note = (
         f"drawn with frequencies in [{low:.3g}, {high:.3g}] and phases in [{first:.3g}, {last:.3g}], seed {_SEED}; "
         "every window is independent of the others"
     )
-    return Dataset(name, "sequence", splits, (), digest.hexdigest(), as_findings([note]))
+    return Dataset(name, "sequence", splits, (), fingerprint_of_drawn(name, splits), as_findings([note]))

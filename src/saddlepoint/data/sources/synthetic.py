@@ -6,7 +6,6 @@ standard deviation 0.01, twenty-five on {-4, -2, 0, 2, 4}^2 with 0.05, 100,000 t
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
+from saddlepoint.data.identity import fingerprint_of_drawn
 from saddlepoint.data.plan import as_findings
 from saddlepoint.data.sources.folder import Item, Source
 
@@ -92,15 +92,14 @@ def load_mixture(name: str) -> Dataset:
     """
     model = mixture(name)
     labelled = len(model.centres) > 1
-    splits, digest = {}, hashlib.sha256(name.encode())
+    splits = dict[str, Split]()
     for index, split in enumerate(SPLITS):
         x, modes = model.sample(ROWS[split], np.random.default_rng((_SEED, index)))
-        digest.update(x.tobytes())
         splits[split] = Split(x, modes if labelled else None)
     shape = f"{len(model.centres)} Gaussians" if labelled else "one Gaussian of mean 4"
     note = f"drawn from {shape} of standard deviation {model.sigma:g}, seed {_SEED}"
     classes = tuple(f"mode {i}" for i in range(len(model.centres))) if labelled else ()
-    return Dataset(name, "vector", splits, classes, digest.hexdigest(), as_findings([note]))
+    return Dataset(name, "vector", splits, classes, fingerprint_of_drawn(name, splits), as_findings([note]))
 
 
 def digits_source() -> Source:

@@ -18,12 +18,12 @@ from saddlepoint.metrics.bootstrap import Estimate
 from saddlepoint.metrics.classes import asked_accuracy, class_histogram, classifier_accuracy_score
 from saddlepoint.metrics.frechet import frechet_by_class
 
-PRESENT = Metric("classes present", "higher", digits=0)
-VARIATION = Metric("class imbalance (total variation)", "lower", digits=3)
+PRESENT = Metric("classes present", "higher", digits=0, least=0)
+VARIATION = Metric("class imbalance (total variation)", "lower", digits=3, least=0, most=1)
 DIVERGENCE = Metric("class imbalance (KL)", "lower", "nats", 4)
-WORST = Metric("Fréchet distance of the worst class", "lower", digits=2)
-ACCURACY = Metric("samples of the class asked for", "higher", digits=3)
-USEFUL = Metric("classifier accuracy score", "higher", digits=3)
+WORST = Metric("Fréchet distance of the worst class", "lower", digits=2, least=0)
+ACCURACY = Metric("samples of the class asked for", "higher", digits=3, least=0, most=1)
+USEFUL = Metric("classifier accuracy score", "higher", digits=3, least=0, most=1)
 
 _RARE = 0.5
 """A class is rare if it has less than this share of what the data gives it."""

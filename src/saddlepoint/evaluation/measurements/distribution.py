@@ -21,12 +21,14 @@ from saddlepoint.metrics.frechet import frechet_both
 from saddlepoint.metrics.kernel import kernel_distance
 from saddlepoint.metrics.manifold import manifold
 
-FRECHET = Metric("Fréchet distance", "lower", digits=3)
+FRECHET = Metric("Fréchet distance", "lower", digits=3, least=0)
 UNBIASED = Metric("Fréchet distance, bias removed", "lower", digits=3)
 KERNEL = Metric("kernel distance", "lower", digits=3)
-PRECISION, RECALL = Metric("precision", "higher", digits=3), Metric("recall", "higher", digits=3)
-DENSITY, COVERAGE = Metric("density", "higher", digits=3), Metric("coverage", "higher", digits=3)
-SCORE = Metric("inception score", "higher", digits=3)
+PRECISION = Metric("precision", "higher", digits=3, least=0, most=1)
+RECALL = Metric("recall", "higher", digits=3, least=0, most=1)
+DENSITY = Metric("density", "higher", digits=3, least=0)
+COVERAGE = Metric("coverage", "higher", digits=3, least=0, most=1)
+SCORE = Metric("inception score", "higher", digits=3, least=1)
 
 _TIMED = 480
 """Rows on which figures of pairs are timed: many enough for a step to be none of Python's, few enough to be quick."""

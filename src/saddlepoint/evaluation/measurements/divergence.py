@@ -12,7 +12,7 @@ from saddlepoint.metrics.divergence import certified_jsd
 from saddlepoint.metrics.probe import probe_seconds
 
 BOUND = Metric("Jensen-Shannon divergence, at least", "lower", "nats", 3)
-ACCURACY = Metric("two-sample accuracy", "lower", digits=3)
+ACCURACY = Metric("two-sample accuracy", "lower", digits=3, least=0, most=1)
 P_VALUE = Metric("two-sample p-value", "neither", digits=4)
 
 _TIMED = 512

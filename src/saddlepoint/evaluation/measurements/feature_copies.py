@@ -22,7 +22,7 @@ from saddlepoint.metrics.extractors import Extractor, comparable
 from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
 
-NEAR = Metric("near copies by features", "lower", digits=4)
+NEAR = Metric("near copies by features", "lower", digits=4, least=0, most=1)
 _PAIRS = 24
 
 

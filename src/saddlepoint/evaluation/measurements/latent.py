@@ -19,8 +19,8 @@ from saddlepoint.metrics.path_length import path_length
 from saddlepoint.metrics.perceptual import NAME as PERCEPTUAL
 from saddlepoint.metrics.perceptual import Perceptual
 
-LENGTH = Metric("path length", "lower", digits=1)
-IN_W = Metric("path length in w", "lower", digits=1)
+LENGTH = Metric("path length", "lower", digits=1, least=0)
+IN_W = Metric("path length in w", "lower", digits=1, least=0)
 _PAIRS, _AT_ONCE = 2_000, 64
 
 

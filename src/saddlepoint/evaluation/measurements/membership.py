@@ -32,10 +32,10 @@ from saddlepoint.metrics.memorisation import NEIGHBOURS, SMALL, nearness
 from saddlepoint.metrics.series import shape_nearness
 from saddlepoint.metrics.windows import reach
 
-BY_SAMPLES = Metric("membership TPR at 1% FPR", "lower", digits=4)
-AREA = Metric("membership AUC", "neither", digits=3)
-BY_LOGIT = Metric("membership TPR at 1% FPR, D's logit", "lower", digits=4)
-AREA_LOGIT = Metric("membership AUC, D's logit", "neither", digits=3)
+BY_SAMPLES = Metric("membership TPR at 1% FPR", "lower", digits=4, least=0, most=1)
+AREA = Metric("membership AUC", "neither", digits=3, least=0, most=1)
+BY_LOGIT = Metric("membership TPR at 1% FPR, D's logit", "lower", digits=4, least=0, most=1)
+AREA_LOGIT = Metric("membership AUC, D's logit", "neither", digits=3, least=0, most=1)
 
 ROWS = 2_000
 """Members, and non-members, that are attacked at most."""

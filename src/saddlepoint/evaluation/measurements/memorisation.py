@@ -17,10 +17,10 @@ from saddlepoint.metrics.leave_out import COPYING, nearest_ratio
 from saddlepoint.metrics.memorisation import FEW, memorisation, nearness
 from saddlepoint.metrics.series import SAME_SHAPE
 
-NEAR = Metric("near copies", "lower", digits=4)
-COPIES = Metric("copies", "lower", digits=4)
+NEAR = Metric("near copies", "lower", digits=4, least=0, most=1)
+COPIES = Metric("copies", "lower", digits=4, least=0, most=1)
 P_VALUE = Metric("memorisation p-value", "neither", digits=4)
-RATIO = Metric("distance of the nearest tenth", "neither", digits=3)
+RATIO = Metric("distance of the nearest tenth", "neither", digits=3, least=0)
 _SAMPLES, _PAIRS, _FEW_ROWS = 2_000, 24, 500
 _ROWS_TIMED, _TRAIN_TIMED = 200, 2_000
 """Samples and training rows on which distances are timed."""

@@ -15,8 +15,8 @@ from saddlepoint.metrics.classes import stacked_modes
 from saddlepoint.metrics.extractors import mnist_lenet
 from saddlepoint.metrics.modes import mode_coverage
 
-MODES = Metric("modes", "higher", digits=0)
-QUALITY = Metric("high-quality share", "higher", digits=3)
+MODES = Metric("modes", "higher", digits=0, least=0)
+QUALITY = Metric("high-quality share", "higher", digits=3, least=0, most=1)
 BALANCE = Metric("imbalance of modes (KL)", "lower", "nats", 4)
 _SAMPLES = 2_500
 _STACKED_SAMPLES = 26_000

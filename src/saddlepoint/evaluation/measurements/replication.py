@@ -17,8 +17,8 @@ from saddlepoint.evaluation.text import row_of, sentence, shown
 from saddlepoint.family.explicit import NO_ENCODER
 from saddlepoint.metrics.bootstrap import normal_interval
 
-HELD_OUT = Metric("squared error, held-out rows", "lower", digits=5)
-TRAINING = Metric("squared error, training rows", "neither", digits=5)
+HELD_OUT = Metric("squared error, held-out rows", "lower", digits=5, least=0)
+TRAINING = Metric("squared error, training rows", "neither", digits=5, least=0)
 MEAN = "mean training row"
 """Name of the control row: what one row for all of them would cost."""
 

@@ -37,18 +37,18 @@ from saddlepoint.metrics.series_scores import (
     forecast_error,
 )
 
-H32 = Metric("discriminative score, 32 units", "lower", digits=3)
-ACF = Metric("autocorrelation distance", "lower", digits=3)
-CROSS = Metric("cross-correlation distance", "lower", digits=3)
+H32 = Metric("discriminative score, 32 units", "lower", digits=3, least=-0.5, most=0.5)
+ACF = Metric("autocorrelation distance", "lower", digits=3, least=0)
+CROSS = Metric("cross-correlation distance", "lower", digits=3, least=0)
 STEPS, STEPS_KS = (
-    Metric("increments, Wasserstein", "lower", "sd", 3),
-    Metric("increments, Kolmogorov-Smirnov", "lower", digits=3),
+    Metric("increments, Wasserstein", "lower", "sd", 3, least=0),
+    Metric("increments, Kolmogorov-Smirnov", "lower", digits=3, least=0, most=1),
 )
 VALUES, VALUES_KS = (
-    Metric("marginals, Wasserstein", "lower", "sd", 3),
-    Metric("marginals, Kolmogorov-Smirnov", "lower", digits=3),
+    Metric("marginals, Wasserstein", "lower", "sd", 3, least=0),
+    Metric("marginals, Kolmogorov-Smirnov", "lower", digits=3, least=0, most=1),
 )
-FORECAST = Metric("forecast error", "lower", "sd of changes", 3)
+FORECAST = Metric("forecast error", "lower", "sd of changes", 3, least=0)
 
 
 _TIMED = 256

@@ -29,14 +29,14 @@ from saddlepoint.metrics.contextual import RUNS, Encoder, Moments, context_fid, 
 from saddlepoint.metrics.correlational import correlational_score
 from saddlepoint.metrics.series_scores import discriminative, discriminative_2019, predictive_2019
 
-SCORE_2019 = Metric("discriminative score of 2019", "lower", digits=3)
-PREDICTIVE_2019 = Metric("predictive score of 2019", "lower", digits=4)
-TWO_LAYERS = Metric("discriminative score of 2019, two layers", "lower", digits=3)
-PREDICTIVE_TWO = Metric("predictive score of 2019, two layers", "lower", digits=4)
-H64 = Metric("discriminative score, 64 units", "lower", digits=3)
-CONVOLUTIONAL = Metric("discriminative score, convolutions", "lower", digits=3)
-CONTEXT = Metric("Context-FID", "lower", digits=4)
-CORRELATIONAL = Metric("correlational score", "lower", digits=4)
+SCORE_2019 = Metric("discriminative score of 2019", "lower", digits=3, least=0, most=0.5)
+PREDICTIVE_2019 = Metric("predictive score of 2019", "lower", digits=4, least=0)
+TWO_LAYERS = Metric("discriminative score of 2019, two layers", "lower", digits=3, least=0, most=0.5)
+PREDICTIVE_TWO = Metric("predictive score of 2019, two layers", "lower", digits=4, least=0)
+H64 = Metric("discriminative score, 64 units", "lower", digits=3, least=-0.5, most=0.5)
+CONVOLUTIONAL = Metric("discriminative score, convolutions", "lower", digits=3, least=-0.5, most=0.5)
+CONTEXT = Metric("Context-FID", "lower", digits=4, least=0)
+CORRELATIONAL = Metric("correlational score", "lower", digits=4, least=0)
 
 _TIMED_STEPS = 10
 """Steps of an encoder that are timed."""

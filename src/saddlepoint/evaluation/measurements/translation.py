@@ -24,12 +24,12 @@ from saddlepoint.metrics.extractors import Lenet
 from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.perceptual import Perceptual
 
-DOMAIN = Metric("translations in the domain asked for", "higher", digits=3)
-IDENTITY = Metric("content kept", "higher", digits=3)
-TRUTH = Metric("error to the known truth", "lower", digits=4)
-CYCLE = Metric("cycle error", "lower", digits=4)
-DIVERSITY = Metric("diversity", "neither", digits=4)
-LOOKS = Metric("perceptual diversity", "neither", digits=4)
+DOMAIN = Metric("translations in the domain asked for", "higher", digits=3, least=0, most=1)
+IDENTITY = Metric("content kept", "higher", digits=3, least=0, most=1)
+TRUTH = Metric("error to the known truth", "lower", digits=4, least=0)
+CYCLE = Metric("cycle error", "lower", digits=4, least=0)
+DIVERSITY = Metric("diversity", "neither", digits=4, least=0)
+LOOKS = Metric("perceptual diversity", "neither", digits=4, least=0)
 
 COPY, KNOWN_TRUTH, NOISE = "inputs copied", "known truth", "uniform noise"
 

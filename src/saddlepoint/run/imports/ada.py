@@ -192,6 +192,8 @@ def _part(part: Part, name: str) -> Part:
 def _tensor(part: Part, name: str) -> Stored:
     if name not in part.tensors:
         raise Unsupported(f"its {part.kind} has no tensor '{name}'")
+    if 0 in (shape := part.tensors[name].shape):
+        raise Unsupported(f"'{name}' of its {part.kind} has no numbers: its shape is {tuple(shape)}")
     return part.tensors[name]
 
 

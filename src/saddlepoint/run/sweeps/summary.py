@@ -92,7 +92,9 @@ def _summary(name: str, kept: Mapping[str, Any]) -> Summary:
 
 def _interval(figure: Mapping[str, Any]) -> str:
     ends = [_number(end) for end in figure["interval"] or ()]
-    return f"{ends[0]:.4g} to {ends[1]:.4g}" if len(ends) == 2 and None not in ends else ""
+    if len(ends) == 2 and None not in ends:
+        return f"{ends[0]:.4g} to {ends[1]:.4g}"
+    return "all alike" if len(figure.get("values", ())) > 1 else ""
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from saddlepoint.core.errors import TrainingError
 from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.metrics.series_scores import over_runs
+from saddlepoint.metrics.bootstrap import student_interval
 from saddlepoint.run.callbacks import train_with
 from saddlepoint.run.plan import Plan
 from saddlepoint.run.run import Run
@@ -35,7 +33,8 @@ class Figure:
         metric: name.
         better: lower, higher or neither.
         value: mean over seeds.
-        interval: 95%, Student's, over seeds: it counts another training, not another draw of the rows.
+        interval: 95%, Student's, over seeds, cut where no figure can be: it counts another training, not another
+            draw of the rows. None: one seed, or all have the same figure.
         values: of each seed, in order.
         floor: the figure of held-out rows in place of samples, where the protocol has it.
     """
@@ -122,7 +121,8 @@ def _figures(results: Sequence[Sequence[Result]]) -> list[Figure]:
             floors = [row.value for row in result.rows if row.metric == metric.name and row.row.startswith("held-out")]
             if rows:
                 values = tuple(row.value for row in rows)
-                interval = over_runs(np.array(values)).interval if len(values) > 1 else None
+                spread = len(set(values)) > 1  # equal ones do not say how far another would be
+                interval = student_interval(values, metric.least, metric.most) if spread else None
                 mean = sum(values) / len(values)
                 floor = floors[0] if floors else None
                 found.append(Figure(result.protocol, metric.name, metric.better, mean, interval, values, floor))
