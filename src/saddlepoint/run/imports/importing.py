@@ -150,7 +150,7 @@ def _write(place: Path, family: Family, networks: Networks, about: dict[str, Any
 
 def _config_of(family: Family, networks: Networks, about: dict[str, Any]) -> dict[str, Any]:
     """Return ``config.json``: that of an export, with where the weights come from under ``imported``."""
-    spec, unknown = family.data, f"training data of {_word(about['file'])}"
+    spec, unknown = family.data, f"data of {_word(about['file'])}"
     data = {
         "source": unknown, "name": _word(networks.data) if networks.data else unknown, "fingerprint": "",
         "modality": spec.modality, "shape": list(spec.shape), "classes": list(spec.classes),
