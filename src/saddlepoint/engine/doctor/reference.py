@@ -20,6 +20,7 @@ from saddlepoint.core.types import ended
 
 AXES = 64  # principal axes of the data in which distances are taken
 SIDE = 64  # pixels a side of the images that axes are taken of; larger ones are averaged over blocks
+_VALUES = 2_048  # values of all rows that are in 64 bits at a time
 NEIGHBOURS = 5  # A data row is covered if a sample is nearer than its 5th neighbour among the data rows
 # Energy distance between training and held-out rows, as a share of the data's mean distance and in standard errors,
 # above both of which held-out rows are no more rows of the same.
@@ -191,5 +192,7 @@ def _principal(centred: Tensor) -> Tensor:
     # X X' (rows, rows) has the eigenvalues of X'X, which may be millions wide; its axes are X'u / sqrt(l).
     values, vectors = torch.linalg.eigh((centred @ centred.t()).cpu().double())
     kept = values[-AXES:].flip(0).clamp_min(1e-12)
-    axes = centred.cpu().double().t() @ vectors[:, -AXES:].flip(1) / kept.sqrt()
-    return axes.float().to(centred.device)
+    leading = vectors[:, -AXES:].flip(1)
+    # Some values of all rows at a time: in 64 bits the rows of large images are 100 MB.
+    parts = [part.double().t() @ leading / kept.sqrt() for part in centred.cpu().split(_VALUES, 1)]
+    return torch.cat(parts).float().to(centred.device)
