@@ -148,3 +148,10 @@ def test_tables_that_do_not_fit_are_refused_in_words(run: saddlepoint.Run, tmp_p
         run.write(tmp_path / "out.csv", 2, given=tmp_path / "nowhere.csv")
     with pytest.raises(ConfigError, match="leave --seeds out"):
         seeds.draw_seeds(run, "0-3", length=30)
+
+
+def test_a_table_without_a_column_of_the_data_is_told_its_own_columns(run: saddlepoint.Run, tmp_path: Path) -> None:
+    table = _table()[:30].rename(columns={"value": "Value"})
+    table.to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(DataError, match="no column 'value', which the data has; did you mean 'Value'"):
+        run.write(tmp_path / "on.csv", 2, given=tmp_path / "other.csv")
