@@ -155,3 +155,11 @@ def test_a_table_without_a_column_of_the_data_is_told_its_own_columns(run: saddl
     table.to_csv(tmp_path / "other.csv", index=False)
     with pytest.raises(DataError, match="no column 'value', which the data has; did you mean 'Value'"):
         run.write(tmp_path / "on.csv", 2, given=tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("n", [2.5, "8", None, True])
+def test_a_number_of_samples_is_a_whole_number(run: saddlepoint.Run, tmp_path: Path, n: Any) -> None:
+    for way in (run.sample, lambda n: run.write(tmp_path / "x.csv", n), lambda n: run.write(tmp_path, n, length=50)):
+        with pytest.raises(ConfigError, match=r"the number of samples is .* whole number"):
+            way(n)
+    assert len(run.sample(np.int64(3))) == 3
