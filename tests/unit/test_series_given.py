@@ -163,3 +163,11 @@ def test_a_number_of_samples_is_a_whole_number(run: saddlepoint.Run, tmp_path: P
         with pytest.raises(ConfigError, match=r"the number of samples is .* whole number"):
             way(n)
     assert len(run.sample(np.int64(3))) == 3
+
+
+def test_a_workbook_says_what_a_csv_of_its_rows_says(run: saddlepoint.Run, tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    history = _history(tmp_path / "history.csv", slice(100, 130))
+    pd.read_csv(history).to_excel(tmp_path / "history.xlsx", index=False)
+    ways = [run.write(tmp_path / f"{kind}.csv", 2, given=tmp_path / f"history.{kind}") for kind in ("csv", "xlsx")]
+    assert len({way.read_bytes() for way in ways}) == 1

@@ -17,6 +17,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.layout import Column, Layout, default_layout
 from saddlepoint.data.series.samples import window_column
+from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.table import is_table, read_table
 from saddlepoint.data.texts import texts_of
@@ -180,6 +181,8 @@ def _header(path: Path, look: Look) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if reader := READERS.get(path.suffix.lower()):
+        return [str(name) for name in reader(path, Options()).data.columns]
     try:
         if path.suffix.lower() == ".parquet":
             return list(pq.read_schema(path).names)
