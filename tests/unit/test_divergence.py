@@ -309,3 +309,9 @@ def test_certified_is_never_below_zero() -> None:
     assert isinstance(bad, CertifiedJsd)
     assert bad.bound.value < -1
     assert (bad.certified, bad.p_value) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("real", "fake", "remedy"), [(6, 50, "use more data"), (50, 6, "draw more")])
+def test_only_generated_rows_can_be_drawn(real: int, fake: int, remedy: str) -> None:
+    with pytest.raises(DataError, match=f"there are 6 .* at least 40: {remedy}$"):
+        certified_jsd(np.zeros((real, 3)), np.ones((fake, 3)))

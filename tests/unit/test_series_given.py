@@ -148,3 +148,26 @@ def test_tables_that_do_not_fit_are_refused_in_words(run: saddlepoint.Run, tmp_p
         run.write(tmp_path / "out.csv", 2, given=tmp_path / "nowhere.csv")
     with pytest.raises(ConfigError, match="leave --seeds out"):
         seeds.draw_seeds(run, "0-3", length=30)
+
+
+def test_a_table_without_a_column_of_the_data_is_told_its_own_columns(run: saddlepoint.Run, tmp_path: Path) -> None:
+    table = _table()[:30].rename(columns={"value": "Value"})
+    table.to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(DataError, match="no column 'value', which the data has; did you mean 'Value'"):
+        run.write(tmp_path / "on.csv", 2, given=tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("n", [2.5, "8", None, True])
+def test_a_number_of_samples_is_a_whole_number(run: saddlepoint.Run, tmp_path: Path, n: Any) -> None:
+    for way in (run.sample, lambda n: run.write(tmp_path / "x.csv", n), lambda n: run.write(tmp_path, n, length=50)):
+        with pytest.raises(ConfigError, match=r"the number of samples is .* whole number"):
+            way(n)
+    assert len(run.sample(np.int64(3))) == 3
+
+
+def test_a_workbook_says_what_a_csv_of_its_rows_says(run: saddlepoint.Run, tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    history = _history(tmp_path / "history.csv", slice(100, 130))
+    pd.read_csv(history).to_excel(tmp_path / "history.xlsx", index=False)
+    ways = [run.write(tmp_path / f"{kind}.csv", 2, given=tmp_path / f"history.{kind}") for kind in ("csv", "xlsx")]
+    assert len({way.read_bytes() for way in ways}) == 1

@@ -188,7 +188,8 @@ def _views(real: Rows, fake: Rows, *names: str) -> tuple[np.ndarray, np.ndarray]
         )
     for rows, name in zip((a, b), names, strict=True):
         if len(rows) < LEAST:
-            raise DataError(f"there are {len(rows)} {name}, but a probe needs at least {LEAST}: draw more")
+            remedy = "draw more" if "generated" in name else "use more data"
+            raise DataError(f"there are {len(rows)} {name}, but a probe needs at least {LEAST}: {remedy}")
         broken = int((~np.isfinite(rows.reshape(len(rows), -1)).all(1)).sum())
         if broken:
             raise DataError(f"{broken} {name} hold values that are not finite: leave them out, or find their cause")

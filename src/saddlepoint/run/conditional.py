@@ -17,6 +17,7 @@ from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.series.time_index import read_start
 from saddlepoint.run import continuing
 from saddlepoint.run.continuing import Source
+from saddlepoint.run.generator import check_count
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run
@@ -82,8 +83,7 @@ def write_asked(run: Run, path: Path, n: int, asked: Asked, *, seed: int, label:
         ConfigError, DataError: as `Asked.check` and `read_history`, or if there is no such class.
     """
     asked.check(run)
-    if n < 1:
-        raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+    check_count(n)
     table = asked.given or asked.fill
     if table is None:
         x, labels, times = long_series(run, n, asked.length or run.family.data.shape[0], seed, label, asked.start)

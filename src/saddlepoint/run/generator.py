@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -97,10 +98,10 @@ class Generator:
                 they then differ in w alone, not in their noise. None: as the generator samples.
 
         Raises:
-            ConfigError: if ``n`` is below 1, there is no such class, or a truncation is asked of a family without w.
+            ConfigError: if ``n`` is no whole number from 1, there is no such class, or a truncation is asked of a
+                family without w.
         """
-        if n < 1:
-            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+        check_count(n)
         labels = self.labels(n, seed=seed, label=label)
         return self.generate(self.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
 
@@ -306,6 +307,14 @@ class Generator:
     def _pieces(self, start: int, stop: int) -> list[slice]:
         """Return the parts in which rows are computed: as many at once as memory shall hold."""
         return runtime.pieces(start, stop, self.family.data.shape)
+
+
+def check_count(n: int) -> None:
+    """Refuse a number of samples that is no whole number from 1; of Python's and of NumPy's."""
+    if isinstance(n, bool) or not isinstance(n, Integral):
+        raise ConfigError(f"the number of samples is {n!r}, but it must be a whole number")
+    if n < 1:
+        raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
 
 
 def check_truncation(family: Family, truncation: float | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.core.types import Samples, from_bytes, to_uint16
 from saddlepoint.data import read_picture
 from saddlepoint.data.images.write import write_images
@@ -20,6 +20,7 @@ from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.positions import consecutive
 from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.figures.grids import to_uint8
+from saddlepoint.run.generator import check_count
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run
@@ -50,9 +51,8 @@ def write(run: Run, path: Path, n: int, *, kind: str, start: str | None, **sampl
 
 def _write_series(run: Run, path: Path, n: int, start: str | None, sampling: dict[str, Any]) -> Path:
     """Write windows that follow one another in time, told the calendar of their times where training was."""
+    check_count(n)
     layout, labels = run.layout, _labels(run, n, sampling)
-    if n < 1:
-        raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
     inputs = run.inputs(n, seed=sampling["seed"])
     lengths = inputs.isfinite().all(2).sum(1).numpy()
     times = consecutive(layout, lengths, inputs.shape[1], labels, start)

@@ -17,6 +17,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.layout import Column, Layout, default_layout
 from saddlepoint.data.series.samples import window_column
+from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.table import is_table, read_table
 from saddlepoint.data.texts import texts_of
@@ -116,12 +117,21 @@ def options_of(path: Path, layout: Layout, classes: Sequence[str], learned: Sequ
     times = names if names and set(names) <= set(header) else ("none",)
     group, labelled = window_column(layout), layout.group if layout.classes_are_series else layout.label
     label = _written(labelled, header) if labelled else None
+    columns = tuple(_written(column.name, header) for column in learned)
+    _check_columns(path, columns, names, header)
     return Options(
-        columns=tuple(_written(column.name, header) for column in learned), time_column=times,
+        columns=columns, time_column=times,
         group_column=group if group in header else "none",
         label_column=label if label in header and classes else None,
         decimal=layout.look.decimal if layout.look.decimal == "," else None,
     )  # fmt: skip
+
+
+def _check_columns(path: Path, needed: Sequence[str], times: Sequence[str], header: Sequence[str]) -> None:
+    """Refuse a table that lacks a column of the data; where none is known the first line is no header to judge by."""
+    missing = [name for name in needed if name not in header]
+    if missing and {*needed, *times} & set(header):
+        raise DataError(f"{path} has no column '{missing[0]}', which the data has; {suggest(missing[0], header)}")
 
 
 def _written(name: str, there: Container[str]) -> str:
@@ -171,6 +181,8 @@ def _header(path: Path, look: Look) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if reader := READERS.get(path.suffix.lower()):
+        return [str(name) for name in reader(path, Options()).data.columns]
     try:
         if path.suffix.lower() == ".parquet":
             return list(pq.read_schema(path).names)

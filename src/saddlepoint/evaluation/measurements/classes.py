@@ -38,9 +38,8 @@ def _unlabelled(bench: Bench) -> str:
         return why
     extractor = bench.classifier()
     if extractor is None or not names_classes(extractor, bench.dataset):
-        return (
-            f"the extractor names classes of other data than '{short_name(bench.dataset.name)}'; leave --features out"
-        )
+        why = f"the extractor names classes of other data than '{short_name(bench.dataset.name)}'"
+        return f"{why}; leave --features out" if bench.chosen else why
     return ""
 
 

@@ -46,7 +46,8 @@ _TIMED, _SAMPLES_TIMED = 200, 2_000
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
     if len(samples) <= NEIGHBOURS:
-        raise DataError(f"there are {len(samples)} samples, but the attack needs more than {NEIGHBOURS}: draw more")
+        remedy = "draw more" if samples.role == "model" else "use more data"
+        raise DataError(f"there are {len(samples)} samples, but the attack needs more than {NEIGHBOURS}: {remedy}")
     bench.detail(f"membership inference: {samples.name}")
     known, unknown = _members(bench, samples), _others(bench, samples)
     together = (_together(bench, known.x), _together(bench, unknown.x))
