@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saddlepoint.core.durable import make_folder
-from saddlepoint.core.errors import DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.data.dataset import Dataset
@@ -45,8 +45,8 @@ def evaluate(
     Args:
         subject: whose samples; or a function (n, seed) -> samples, in [-1, 1] for images.
         dataset: the data the model was trained on, or is to be compared with.
-        names: kinds, aliases or full names of protocols; None: every protocol that fits the data, but for
-            those that run on request only.
+        names: kinds, aliases or full names of protocols, or one of them; None: every protocol that fits the data, but
+            for those that run on request only.
         seed: of the samples and the control rows.
         label: name of the model's row, for a subject that is a function.
         features: name of a feature extractor; None: the best one for the data.
@@ -101,6 +101,10 @@ Tasks = list[tuple[Protocol, Task]]
 
 def _asked(names: Sequence[str], bench: Bench) -> Tasks:
     """Return what is asked for by name, each once."""
+    if isinstance(names, str):
+        names = (names,)
+    if not names:
+        raise ConfigError("no protocol is named; name at least one, or none at all (None) for all that fit the data")
     return list({pair[0].full_name(pair[1]): pair for pair in (task_of(name, bench) for name in names)}.values())
 
 

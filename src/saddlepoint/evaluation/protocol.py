@@ -127,6 +127,8 @@ def get_protocol(name: str) -> Protocol:
     >>> get_protocol("parzen").kind == get_protocol("parzen10k_cv10").kind
     True
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a protocol is called by a text, such as 'fd', not by {name!r}")
     match = PROTOCOL_NAME.fullmatch(name)
     for protocol in _REGISTRY.values():
         if match and match["kind"] in (protocol.kind, *protocol.aliases):

@@ -85,6 +85,8 @@ def get_family(name: str) -> type[Family]:
     Raises:
         ConfigError: if there is none, with the nearest name; or if the module that has it cannot be imported.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a family is called by a text, such as 'gan', not by {name!r}")
     if name not in _REGISTRY:
         _import_named()
     if name not in _REGISTRY and name in _entry_points():

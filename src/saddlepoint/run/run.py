@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,7 +234,7 @@ class Run(Generator):
         """Measure the generator by named protocols, beside the reference rows.
 
         Args:
-            protocols: kinds, aliases or full names; None: all that fit the data.
+            protocols: kinds, aliases or full names, or one of them; None: all that fit the data.
             seed: of the samples and of the reference rows.
             features: name of a feature extractor; None: the best one for the data.
             say: receives a line on how long it will take, and one for each protocol.
@@ -325,6 +326,8 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
         CheckpointError: if there is no run, no whole checkpoint, or it belongs to other networks.
         ConfigError: if the last weights of an export are asked for: it has the averages only.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"a run is called by its folder or its name, not by {path!r}")
     folder = RunFolder(weights.local(path))
     config = weights.read_config(folder)
     if data is not None:
