@@ -16,6 +16,7 @@ import torch
 from saddlepoint import evaluation as ev
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.identity import identified
 from saddlepoint.evaluation import Metric, Result, Row, protocol, sets
 from saddlepoint.evaluation import rows as rows_of_reports
 from saddlepoint.evaluation.measurements import classes, distribution, divergence, parzen
@@ -71,7 +72,7 @@ def test_rows_hold_the_figures_of_the_metric_and_what_they_rest_on() -> None:
     assert row.standard_error == pytest.approx(expected.standard_error, rel=1e-5)
     (result,) = report.results
     assert (result.protocol, result.metrics[0].unit, row.role) == ("parzen120_cv10", "nats", "model")
-    assert (result.data, result.fingerprint, result.seed) == ("blobs", "ab" * 32, 5)
+    assert (result.data, result.fingerprint, result.seed) == ("blobs", identified(data).fingerprint, 5)
     assert row.details == {
         "sigma": round(expected.sigma, 4), "n_centres": 120, "n_valid": 30, "n_test": 40, "as_released": False,
     }  # fmt: skip
@@ -136,7 +137,8 @@ def test_control_rows_are_measured_once_for_data_and_seed(tmp_path: Path) -> Non
     assert measured == 0
     assert second.rows[1:] == first.rows[1:]
     assert run(data, 1)[1] == 1
-    assert run(_dataset(fingerprint="cd" * 32), 0)[1] == 1
+    assert run(_dataset(fingerprint="cd" * 32), 0)[1] == 0, "data is what rows it has, whatever it is called by"
+    assert run(_dataset(test=41), 0)[1] == 1
     for kept in (tmp_path / "cache").glob("*.json"):
         kept.write_text("[{]")
     repaired, measured = run(data, 0)

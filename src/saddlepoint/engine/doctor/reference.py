@@ -194,5 +194,5 @@ def _principal(centred: Tensor) -> Tensor:
     kept = values[-AXES:].flip(0).clamp_min(1e-12)
     leading = vectors[:, -AXES:].flip(1)
     # Some values of all rows at a time: in 64 bits the rows of large images are 100 MB.
-    parts = [part.double().t() @ leading / kept.sqrt() for part in centred.cpu().split(_VALUES, 1)]
+    parts = [part.cpu().double().t() @ leading / kept.sqrt() for part in centred.split(_VALUES, 1)]
     return torch.cat(parts).float().to(centred.device)
