@@ -98,7 +98,7 @@ def test_limits_of_a_resumed_run_are_checked(run: saddlepoint.Run) -> None:
     ("name", "value", "error", "message"),
     [
         ("keep", 0, ConfigError, "keep is 0, but it must be positive"),
-        ("kimg", "20", ConfigError, "kimg is '20', but it must be a number"),
+        ("kimg", "20", CheckpointError, "is damaged"),
         ("sed", 1, CheckpointError, "is damaged: .*'sed'"),
     ],
 )

@@ -296,7 +296,7 @@ def test_its_card_and_configuration_name_the_file_and_no_place(tmp_path: Path) -
 
 def test_it_is_measured_on_whatever_data_is_named_with_as_many_classes(tmp_path: Path) -> None:
     run = imported(Drawn(WIDTHS, classes=2), tmp_path)
-    with pytest.raises(saddlepoint.DataError, match=r"data of faces\.pkl"):
+    with pytest.raises(saddlepoint.DataError, match=r"trained on 'data of faces\.pkl'"):
         run.dataset()
     pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
     for count, fits in ((2, True), (3, False)):

@@ -57,6 +57,7 @@ def test_protocols_are_called_by_texts(protocols: Any, words: str, run: Run) -> 
 
 
 def test_one_protocol_needs_no_list(run: Run) -> None:
-    whole, alone = (list(run.evaluate(asked, threads=1).results) for asked in (["prdc"], "prdc"))
-    assert whole == alone
-    assert len(whole) == 1
+    whole, alone = (run.evaluate(asked, threads=1) for asked in (["prdc"], "prdc"))
+    assert [one.protocol for one in alone.results] == [one.protocol for one in whole.results]
+    assert len(alone.results) == 1
+    assert alone.rows == whole.rows

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral, Real
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,12 +59,6 @@ class Privacy:
         return self.noise_multiplier * self.clip if self.noise_multiplier else 0.0
 
 
-_NUMBERS = (
-    "steps", "kimg", "seconds", "micro_batch", "report_kimg", "checkpoint_seconds", "keep", "snapshot_samples", "seed",
-    "freeze_discriminator",
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Settings:
     """What the engine must know beside the family.
@@ -111,11 +104,6 @@ class Settings:
     def __post_init__(self) -> None:
         if isinstance(self.privacy, Mapping):
             object.__setattr__(self, "privacy", Privacy(**self.privacy))
-        for name in _NUMBERS:
-            value = getattr(self, name)
-            is_number = isinstance(value, Real) and not isinstance(value, bool)
-            check(value is None or is_number, name, repr(value), "a number")
-        check(isinstance(self.seed, Integral), "seed", self.seed, "a whole number")
         for name in ("steps", "kimg", "seconds", "micro_batch"):
             value = getattr(self, name)
             check(value is None or 0 < value < math.inf, name, value, "positive")

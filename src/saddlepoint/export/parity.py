@@ -32,8 +32,8 @@ VISIBLE = 1 / 255
 SIZES = (1, 2, 7, 64)
 """Batch sizes of the check; each has a seed of its own."""
 
-AT_ONCE = 64 * 3 * 64 * 64
-"""Numbers in the largest minibatch: of samples with more than 64x64 pixels fewer are made, at least two."""
+_USUAL = 3 * 64 * 64
+"""Numbers in the largest sample of which as many are made as of any other."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,17 @@ class Trial:
     wanted: np.ndarray
 
 
-def sizes_for(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the batch sizes of the check for samples of a shape: `SIZES`, the largest no more than `AT_ONCE` allows.
+def affordable(samples: int, shape: Sequence[int]) -> int:
+    """Return how many samples of a shape stand for so many: of images beyond 64x64 pixels fewer, at least two.
 
     64 samples of 1,024 pixels would take a core for minutes in either program.
     """
-    most = max(2, min(SIZES[-1], AT_ONCE // math.prod(shape)))
+    return max(2, min(samples, samples * _USUAL // math.prod(shape)))
+
+
+def sizes_for(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the batch sizes of the check for samples of a shape: `SIZES`, the largest one no more than affordable."""
+    most = affordable(SIZES[-1], shape)
     return (*(size for size in SIZES if size < most), most)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,12 @@ from torch import Tensor
 from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.progress import Say, duration
-from saddlepoint.engine.machine.runtime import seed_for
-from saddlepoint.export.parity import AT_ONCE
+from saddlepoint.engine.machine import runtime
+from saddlepoint.export.parity import affordable
 from saddlepoint.run.run import Run
 
 SAMPLES = 256
-"""Samples whose values are compared; of large images fewer, as many as have `parity.AT_ONCE` numbers four times."""
+"""Samples whose values are compared; of large images fewer."""
 
 PATIENCE = 600
 """Seconds of processor time that the samples for a figure of quality may take."""
@@ -52,7 +51,7 @@ def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
     if not graphs:
         return None
     fp16 = Generator(folder, half=True, threads=1, runtime="onnxruntime")
-    n = max(2, min(SAMPLES, 4 * AT_ONCE // math.prod(run.family.data.shape)))
+    n = affordable(SAMPLES, run.family.data.shape)
     started = time.thread_time()
     one, other = (_made(run, exported, n, 0) for exported in (whole, fp16))
     seconds = (time.thread_time() - started) / n
@@ -70,14 +69,14 @@ def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
 
 def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
     """Return samples of the files from the numbers that (seed) determines, in pieces."""
-    rng = np.random.default_rng(seed_for("half", seed))
+    rng = np.random.default_rng(runtime.seed_for("half", seed))
     given = run.inputs(n, seed=seed).numpy()
     labels = exported.labels(n, rng)
-    pieces, size = [], max(1, min(250, 4 * AT_ONCE // math.prod(run.family.data.shape)))
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        noise = exported.noise("model", len(given[part]), rng)
-        pieces.append(exported.generate(given[part], None if labels is None else labels[part], noise))
+    pieces = []
+    for start in range(0, n, 250):
+        for part in runtime.pieces(start, min(start + 250, n), run.family.data.shape):
+            noise = exported.noise("model", part.stop - part.start, rng)
+            pieces.append(exported.generate(given[part], None if labels is None else labels[part], noise))
     return np.concatenate(pieces)
 
 

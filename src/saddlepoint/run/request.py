@@ -12,10 +12,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
-from saddlepoint.core.config import option
+from saddlepoint.core.config import check, option
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.engine.storage.lookup import VARIABLE
 
@@ -145,6 +146,11 @@ class TrainRequest:
             word, choices = getattr(self, field.name), field.metadata["choices"]
             if choices and word is not None and word not in choices:
                 raise ConfigError(f"{field.name.replace('_', '-')} is '{word}'; {suggest(word, choices)}")
+        for name in ("seed", "kimg", "steps", "micro_batch", "freeze_discriminator"):
+            value = getattr(self, name)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            check(value is None or is_number, name, repr(value), "a number")
+        check(isinstance(self.seed, Integral), "seed", self.seed, "a whole number")
         self._check_private()
         if self.freeze_discriminator and self.start_from is None:
             raise ConfigError(

@@ -22,6 +22,7 @@ from saddlepoint.run.imports.published import (
     Networks,
     Styled,
     Unsupported,
+    filled,
     taps_of,
 )
 from saddlepoint.run.imports.stored import Stored
@@ -192,9 +193,7 @@ def _part(part: Part, name: str) -> Part:
 def _tensor(part: Part, name: str) -> Stored:
     if name not in part.tensors:
         raise Unsupported(f"its {part.kind} has no tensor '{name}'")
-    if 0 in (shape := part.tensors[name].shape):
-        raise Unsupported(f"'{name}' of its {part.kind} has no numbers: its shape is {tuple(shape)}")
-    return part.tensors[name]
+    return filled(part.tensors[name], f"'{name}' of its {part.kind}")
 
 
 def _number(part: Part, name: str) -> float:

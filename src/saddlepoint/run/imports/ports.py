@@ -21,6 +21,7 @@ from saddlepoint.run.imports.published import (
     Networks,
     Styled,
     Unsupported,
+    filled,
     taps_of,
 )
 from saddlepoint.run.imports.stored import Stored
@@ -152,6 +153,4 @@ def _tensor(state: State, name: str, axes: int) -> Stored:
     found = state.get(name)
     if not isinstance(found, Stored) or len(found.shape) != axes:
         raise Unsupported(f"it has no tensor '{name}' of {axes} axes")
-    if 0 in found.shape:
-        raise Unsupported(f"'{name}' has no numbers: its shape is {tuple(found.shape)}")
-    return found
+    return filled(found, f"'{name}'")

@@ -169,6 +169,13 @@ class Networks:
     notes: tuple[str, ...] = ()
 
 
+def filled(stored: Stored, name: str) -> Stored:
+    """Return a tensor, unless one of its sizes is 0: no network has such a layer."""
+    if 0 in stored.shape:
+        raise Unsupported(f"{name} has no numbers: its shape is {tuple(stored.shape)}")
+    return stored
+
+
 def taps_of(kernel: Stored, gain: float = 1.0) -> tuple[float, ...]:
     """Return the taps of a filter that is kept as a matrix, or a line, of sum ``gain``.
 
